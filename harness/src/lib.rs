@@ -1,0 +1,1 @@
+//! Roster, matrix, runtimes.

@@ -1,0 +1,1 @@
+//! A small engine for language-model files.
