@@ -1,0 +1,72 @@
+# Ground Truth. `make` alone prints this list.
+.DEFAULT_GOAL := help
+.PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-ppl check-tensors power \
+        train oracle oracle-check vectors fuzz-configs ci recheck clean uv
+
+UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
+MODELS := llama-tiny qwen2-tiny gpt2-tiny
+# Models that are not carried, when their folder is at hand: make oracle EXTRA=path/to/model
+EXTRA ?=
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: ## everything: units, properties, the matrix, the power of every check, examples
+	cargo test --no-fail-fast
+
+test-parity: check ## the matrix alone (same as check)
+
+check: ## the matrix: every model x format x quantization x runtime x check
+	cargo test --test falsify
+
+check-canary: ## greedy text equals the golden text
+	cargo test --test falsify -- ::CANARY
+
+check-logits: ## logits, norm, regret, divergence and greedy path against the golden (F-G4)
+	cargo test --test falsify -- ::F-G4
+
+check-greedy: ## the free run with re-anchoring
+	cargo test --test falsify -- ::F-G4-greedy
+
+check-invariance: ## threads, reruns, batch neighbours: identical bits
+	cargo test --test falsify -- ::INV-
+
+check-tokenizer: ## token ids equal the golden ids (F-RS6)
+	cargo test --test falsify -- ::F-RS6
+
+check-ppl: ## perplexity equals the golden
+	cargo test --test falsify -- ::PPL
+
+check-tensors: ## tensor inventory and statistics
+	cargo test --test falsify -- ::TENSORS
+
+power: ## every check against every defect
+	cargo test --test power
+
+uv:
+	@$(UV) --version >/dev/null 2>&1 || python3 -m pip install uv
+
+train: uv ## train the carried models again (minutes; changes testdata/models)
+	$(UV) run golden/train_roster.py
+
+oracle: uv ## write the golden files of the carried models, and of EXTRA=DIR
+	for m in $(MODELS); do $(UV) run golden/oracle.py testdata/models/$$m --carried || exit 1; done
+	for m in $(EXTRA); do $(UV) run golden/oracle.py $$m || exit 1; done
+
+oracle-check: uv ## run the oracle again and compare with the committed golden, within the floor
+	for m in $(MODELS); do $(UV) run golden/oracle.py testdata/models/$$m --carried --check || exit 1; done
+	for m in $(EXTRA); do $(UV) run golden/oracle.py $$m --check || exit 1; done
+
+vectors: uv ## write the golden vectors of RoPE frequencies and activations
+	$(UV) run golden/vectors.py
+
+fuzz-configs: uv ## ten random configurations, an oracle run for each, then their rows of the matrix
+	golden/fuzz_configs.sh
+
+ci: ## what must pass before a change lands
+	.ci/run
+
+recheck: clean test ## from an empty target
+
+clean: ## remove everything that was built or recorded
+	cargo clean
