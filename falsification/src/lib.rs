@@ -1,1 +1,23 @@
-//! Claims, checks, verdicts.
+//! Claims, checks and verdicts: what has to hold for a model, and the code that tries to refute it.
+//!
+//! Pure: observations and golden in, verdicts out. No file is opened here, no process started, no test runner known.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`observation`] | questions a check asks, answers a runtime gives |
+//! | [`golden`] | what the oracle answered, parsed and linted |
+//! | [`metric`] | distances in float64 that refuse NaN and empty input |
+//! | [`tolerance`] | bounds, each a measured floor times a multiple |
+//! | [`check`] | the catalogue of checks |
+//! | [`verdict`] | what a check found |
+//! | [`claim`] | the register of claims and where each is tested |
+//! | [`defect`] | records of named defects: what must turn red, what must stay green |
+
+pub mod check;
+pub mod claim;
+pub mod defect;
+pub mod golden;
+pub mod metric;
+pub mod observation;
+pub mod tolerance;
+pub mod verdict;

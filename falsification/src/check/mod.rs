@@ -1,0 +1,100 @@
+//! The catalogue of checks: code that judges one claim on one case, from answers and golden alone.
+//!
+//! A check asks questions and returns a [`Verdict`]. It knows nothing of files, processes or test runners. No two checks share both an
+//! observation and a bound: where two look at the same answer, they hold it to different things.
+//!
+//! Teacher-forced checks ask about prompt and greedy ids in one sequence. Positions of a one-token sequence prove nothing about RoPE,
+//! masks or caches, which is why even the one-token prompt is judged together with its continuation.
+//!
+//! Nothing to compare is [`ErrorKind::NothingCompared`](crate::verdict::ErrorKind::NothingCompared), never a pass.
+
+use std::sync::LazyLock;
+
+use crate::golden::{ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
+use crate::observation::{Answers, Op};
+use crate::tolerance::Tolerances;
+use crate::verdict::Verdict;
+
+mod ask;
+
+/// What one trial of a check is about.
+#[derive(Clone, Copy)]
+pub enum Per {
+    /// One trial for the cell.
+    Cell(fn(&ModelGolden) -> bool),
+    /// One trial for each prompt of the index that passes the filter.
+    Prompt(fn(&PromptEntry) -> bool),
+    /// One trial for each perplexity golden.
+    Perplexity,
+}
+
+/// What a check may look at besides the answers.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// The model's golden.
+    pub model: &'a ModelGolden,
+    /// The prompt's golden, for a check under [`Per::Prompt`].
+    pub prompt: Option<&'a PromptGolden>,
+    /// The perplexity golden, for a check under [`Per::Perplexity`].
+    pub perplexity: Option<&'a PerplexityGolden>,
+    /// The bounds.
+    pub tolerances: &'a Tolerances,
+}
+
+/// A verdict, or the verdict that ended the check early.
+pub(crate) type Judged<T = Verdict> = Result<T, Box<Verdict>>;
+
+/// One check of the catalogue.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// The name by which people filter: `F-G4-logits`.
+    pub id: &'static str,
+    /// The claim of the register that it puts to the test: `F-G4`.
+    pub claim: &'static str,
+    /// What must hold.
+    pub sentence: &'static str,
+    /// What would refute it.
+    pub refuted_by: &'static str,
+    /// What one trial is about.
+    pub per: Per,
+    /// The ops that a runtime must declare for the check to be listed.
+    pub needs: &'static [Op],
+    /// Keys of its bounds in `tolerances.toml`; none where it is exact.
+    pub bounds: &'static [&'static str],
+    /// The code.
+    judge: fn(&Case, &dyn Answers) -> Judged,
+}
+
+impl Check {
+    /// Judges one case.
+    pub fn judge(&self, case: &Case, answers: &dyn Answers) -> Verdict {
+        let mut verdict = match (self.judge)(case, answers) {
+            Ok(verdict) => verdict.guarded(),
+            Err(verdict) => verdict.guarded(),
+        };
+        verdict.claim = self.sentence;
+        verdict
+    }
+
+    /// Whether it compares without a bound: equal or not.
+    pub fn is_exact(&self) -> bool {
+        self.bounds.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Check").field("id", &self.id).field("claim", &self.claim).finish_non_exhaustive()
+    }
+}
+
+/// Every check, in the order in which a newcomer reads them: file, configuration, tokens, numbers, text, invariances, edges.
+pub fn all() -> &'static [Check] {
+    static CATALOGUE: LazyLock<Vec<Check>> = LazyLock::new(Vec::new);
+    &CATALOGUE
+}
+
+/// The check with this id.
+pub fn find(id: &str) -> Option<&'static Check> {
+    all().iter().find(|check| check.id == id)
+}

@@ -1,0 +1,157 @@
+//! Records of defects: named faults with the checks that must turn red on each, and those that must stay green.
+//!
+//! A record is data; the function that makes the fault lives in the harness and is joined to it by id. This module reads the records and
+//! refuses one that says nothing.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::check;
+
+/// Architectures that a record may name.
+pub const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "gpt2"];
+
+/// Shortest description that says something, in bytes.
+const MIN_WHAT: usize = 16;
+
+/// What a defect changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Config, tensors or tokenizer of a loaded model, while the golden stays.
+    Artifact,
+    /// A runtime's behaviour.
+    Runtime,
+    /// Bytes of a file.
+    File,
+}
+
+impl Kind {
+    /// The word of the records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Artifact => "artifact",
+            Kind::Runtime => "runtime",
+            Kind::File => "file",
+        }
+    }
+}
+
+/// One defect.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defect {
+    /// Its id, `qk-rows-permuted`: lowercase words joined by hyphens.
+    pub id: String,
+    /// What it changes.
+    pub kind: Kind,
+    /// What is wrong, in a sentence.
+    pub what: String,
+    /// Where it was seen: a public issue, a CVE, or `invented`.
+    pub seen_in: String,
+    /// Strengths at which it is tried, weakest first; empty where it has none.
+    #[serde(default)]
+    pub strengths: Vec<f64>,
+    /// Architectures to which it applies; empty means all.
+    #[serde(default)]
+    pub architectures: Vec<String>,
+    /// Ids of the checks that must turn red.
+    #[serde(default)]
+    pub kills: Vec<String>,
+    /// Ids of the checks that must stay green.
+    #[serde(default)]
+    pub spares: Vec<String>,
+}
+
+impl Defect {
+    /// Whether it can be put into a model of this architecture.
+    pub fn applies_to(&self, architecture: &str) -> bool {
+        self.architectures.is_empty() || self.architectures.iter().any(|name| name == architecture)
+    }
+}
+
+/// Why the records cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DefectError {
+    /// The file is not TOML of this form.
+    #[error("`defects.toml`: {0}")]
+    Toml(String),
+    /// A field says nothing, or contradicts another.
+    #[error("`defects.toml`, defect `{id}`, field `{field}`: {reason}")]
+    Field {
+        /// Id of the defect.
+        id: String,
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    defect: Vec<Defect>,
+}
+
+/// Reads records, one `[[defect]]` table each, and lints them.
+///
+/// # Errors
+///
+/// [`DefectError`] naming the defect and the field: no defect at all, an id used twice, a check or an architecture that does not exist, a
+/// check that is both killed and spared, a defect that nothing is meant to kill, strengths that do not ascend.
+pub fn parse(text: &str) -> Result<Vec<Defect>, DefectError> {
+    let file: File = toml::from_str(text).map_err(|error| DefectError::Toml(error.to_string()))?;
+    if file.defect.is_empty() {
+        return Err(DefectError::Toml("holds no defects".to_owned()));
+    }
+    let mut seen = BTreeSet::new();
+    for defect in &file.defect {
+        lint(defect)?;
+        if !seen.insert(defect.id.as_str()) {
+            return Err(wrong(defect, "id", "is used twice"));
+        }
+    }
+    Ok(file.defect)
+}
+
+fn wrong(defect: &Defect, field: &'static str, reason: impl Into<String>) -> DefectError {
+    DefectError::Field { id: defect.id.clone(), field, reason: reason.into() }
+}
+
+fn lint(defect: &Defect) -> Result<(), DefectError> {
+    let word = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if !defect.id.split('-').all(word) {
+        return Err(wrong(defect, "id", "must be lowercase words and digits, joined by hyphens"));
+    }
+    if defect.what.len() < MIN_WHAT {
+        return Err(wrong(defect, "what", format!("has {} bytes, a description has at least {MIN_WHAT}", defect.what.len())));
+    }
+    if defect.seen_in.trim().is_empty() {
+        return Err(wrong(defect, "seen_in", "is empty; name the issue, or say `invented`"));
+    }
+    if let Some(name) = defect.architectures.iter().find(|name| !ARCHITECTURES.contains(&name.as_str())) {
+        return Err(wrong(defect, "architectures", format!("`{name}` is none of {}", ARCHITECTURES.join(", "))));
+    }
+    if !defect.strengths.iter().all(|strength| strength.is_finite()) || !defect.strengths.is_sorted_by(|a, b| a < b) {
+        return Err(wrong(defect, "strengths", "must be finite and ascend, weakest first"));
+    }
+    if defect.kills.is_empty() {
+        return Err(wrong(defect, "kills", "is empty: a defect that nothing kills shows a missing check"));
+    }
+    let mut named = BTreeSet::new();
+    for (field, ids) in [("kills", &defect.kills), ("spares", &defect.spares)] {
+        for id in ids {
+            if check::find(id).is_none() {
+                return Err(wrong(defect, field, format!("`{id}` is no check of the catalogue")));
+            }
+            if !named.insert(id.as_str()) {
+                return Err(wrong(defect, field, format!("`{id}` is named twice over kills and spares")));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What follows from other fields is derived again.

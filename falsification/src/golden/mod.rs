@@ -1,0 +1,533 @@
+//! Golden files, version 1: what an oracle answered, read without belief.
+//!
+//! A golden is data from outside, written by `golden/oracle.py` alone. It passes three gates before a check sees it: the parser of this
+//! module (a cap on its size, no unknown field, floats as hex digits of their bits), the lint of [`lint`] (every field that follows from
+//! others is derived again), and the hashes of the index (the harness does those, it owns the I/O).
+//!
+//! | file | type | holds |
+//! |---|---|---|
+//! | `index.json` | [`Index`] | model, oracle, tensors, the list of all other files with their hashes |
+//! | `<prompt>.json` | [`PromptGolden`] | ids, greedy continuation, teacher-forced values |
+//! | `<prompt>.safetensors` | [`Full`] | all logits in float32 and float64, stage sketches |
+//! | `tokenizer.json` | [`TokenizerGolden`] | texts, ids, decoded bytes |
+//! | `perplexity-<text>.json` | [`PerplexityGolden`] | summed negative log-likelihood of a text |
+
+mod full;
+mod hex;
+pub mod lint;
+mod locate;
+
+pub use full::{Full, SketchPair};
+pub use hex::{Hex32, Hex64, HexBytes};
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::observation::Stop;
+
+/// The schema word that every golden file of this version carries.
+pub const SCHEMA: &str = "ground-truth/golden/1";
+
+/// Largest golden JSON that is read, in bytes. The largest real one, a tokenizer golden of 500 texts, has under 1 MiB.
+pub const MAX_JSON_BYTES: usize = 64 << 20;
+
+/// Largest golden safetensors that is read, in bytes: 256 positions of a 150,000 token vocabulary in float32 and float64 are 461 MB.
+pub const MAX_FULL_BYTES: usize = 1 << 30;
+
+/// How many of the most likely tokens the oracle writes at a position, where the vocabulary has as many.
+pub const TOP_K: usize = 10;
+
+/// At how many of the last positions the oracle writes them.
+pub const TOP_POSITIONS: usize = 48;
+
+/// What is wrong with a golden file.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GoldenError {
+    /// The file is larger than any golden of this version can be.
+    #[error("`{file}`: has {bytes} bytes, the cap is {cap}; a golden is never this large")]
+    TooLarge {
+        /// The golden file.
+        file: String,
+        /// Its size in bytes.
+        bytes: usize,
+        /// The cap in bytes.
+        cap: usize,
+    },
+    /// The file is not JSON of this schema: truncated, `NaN`, a number out of range, a wrong type, an unknown, missing or repeated field.
+    #[error("`{file}`, field `{field}`: {reason}; write it again with golden/oracle.py")]
+    Json {
+        /// The golden file.
+        file: String,
+        /// Path of the field, `greedy.ids[3]`; `$` for the whole document.
+        field: String,
+        /// What the JSON reader says, with line and column.
+        reason: String,
+    },
+    /// A field contradicts itself, another field, or the index.
+    #[error("`{file}`, field `{field}`: {reason}")]
+    Field {
+        /// The golden file.
+        file: String,
+        /// Path of the field.
+        field: String,
+        /// What is wrong, with the numbers.
+        reason: String,
+    },
+    /// The tensors of a full golden are not as they must be.
+    #[error("`{file}`, tensor `{tensor}`: {reason}")]
+    Tensor {
+        /// The golden file.
+        file: String,
+        /// The tensor, or `__metadata__`, or `$` for the whole file.
+        tensor: String,
+        /// What is wrong, with the numbers.
+        reason: String,
+    },
+}
+
+/// Reads one golden JSON: cap, syntax, schema word, no unknown field.
+fn parse<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T, GoldenError> {
+    if bytes.len() > MAX_JSON_BYTES {
+        return Err(GoldenError::TooLarge { file: file.to_owned(), bytes: bytes.len(), cap: MAX_JSON_BYTES });
+    }
+    serde_json::from_slice(bytes).map_err(|error| GoldenError::Json {
+        file: file.to_owned(),
+        field: locate::field(bytes, error.line(), error.column()),
+        reason: error.to_string(),
+    })
+}
+
+fn expect_schema(found: &str, file: &str) -> Result<(), GoldenError> {
+    if found == SCHEMA {
+        return Ok(());
+    }
+    Err(GoldenError::Field {
+        file: file.to_owned(),
+        field: "schema".to_owned(),
+        reason: format!("is `{}`, this program reads `{SCHEMA}`", found.escape_debug()),
+    })
+}
+
+/// Which programs wrote the golden, and how they were set up.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oracle {
+    /// `transformers`.
+    pub runtime: String,
+    /// Version of each package that took part.
+    pub versions: BTreeMap<String, String>,
+    /// `float32`.
+    pub dtype: String,
+    /// `eager`.
+    pub attention: String,
+    /// Threads that the oracle computed with.
+    pub threads: u32,
+    /// The processor: another one rounds differently, within the floor.
+    pub cpu: String,
+    /// SHA-256 of the script that wrote the file.
+    pub generator: String,
+}
+
+/// The model's sizes, as transformers resolved them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Number of blocks.
+    pub n_layers: usize,
+    /// Number of query heads.
+    pub n_heads: usize,
+    /// Number of key and value heads.
+    pub n_kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the MLP.
+    pub intermediate_size: usize,
+    /// Number of rows of the embedding.
+    pub vocab_size: usize,
+    /// Longest sequence, in tokens.
+    pub n_ctx: usize,
+    /// Whether the head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// The id that begins a text.
+    pub bos: Option<u32>,
+    /// The ids at which generation stops.
+    pub eos: Vec<u32>,
+}
+
+/// One tensor of the model's files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorEntry {
+    /// Its name.
+    pub name: String,
+    /// Its element type, `F32`, `F16`, `BF16`, ...
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// A file and the hash of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its name, relative to the folder.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, 64 lowercase hex digits.
+    pub sha256: String,
+}
+
+/// How clearly the oracle preferred its greedy tokens: the class of the smallest margin over the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarginClass {
+    /// Every step is decided clearly: token bounds mean something.
+    Wide,
+    /// In between.
+    Median,
+    /// Some step is nearly a tie: regret and KL are sharp here.
+    Knife,
+}
+
+impl MarginClass {
+    /// The word of the golden.
+    pub fn name(self) -> &'static str {
+        match self {
+            MarginClass::Wide => "wide",
+            MarginClass::Median => "median",
+            MarginClass::Knife => "knife",
+        }
+    }
+}
+
+/// One prompt as the index lists it: enough to list the tests without opening its golden.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptEntry {
+    /// Its name, which is the last part of the test's name.
+    pub name: String,
+    /// Its category; `canary` prompts have clear continuations.
+    pub category: String,
+    /// Number of prompt tokens.
+    pub n_prompt: usize,
+    /// Number of greedy tokens.
+    pub n_greedy: usize,
+    /// Why the oracle stopped.
+    pub stop: Stop,
+    /// How clearly it preferred its tokens.
+    pub margin_class: MarginClass,
+    /// Whether there is a [`Full`] golden.
+    pub full: bool,
+}
+
+/// A prompt that the oracle could not be asked, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotAsked {
+    /// Name of the prompt.
+    pub name: String,
+    /// Why there is no golden for it.
+    pub reason: String,
+}
+
+/// A text that the model's author published as its greedy continuation from BOS.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// The file in the model's folder.
+    pub file: String,
+    /// How many tokens it has.
+    pub max_new_tokens: usize,
+}
+
+/// `index.json`: the model, and every file of its golden.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Name of the model: its folder, and the first part of each test's name.
+    pub model: String,
+    /// `llama`, `qwen2` or `gpt2`.
+    pub architecture: String,
+    /// Most common element type of the weights.
+    pub dtype: String,
+    /// Whether the model lies in `testdata/models`.
+    pub carried: bool,
+    /// Whether this project trained it, so that LEARNED applies.
+    pub trained_by_us: bool,
+    /// Who wrote this.
+    pub oracle: Oracle,
+    /// The model's sizes.
+    pub config: ModelConfig,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Every tensor in the model's files.
+    pub tensors: Vec<TensorEntry>,
+    /// Every file of the model.
+    pub model_files: Vec<FileEntry>,
+    /// Every golden file but this one.
+    pub golden_files: Vec<FileEntry>,
+    /// Every prompt.
+    pub prompts: Vec<PromptEntry>,
+    /// Prompts without a golden.
+    pub not_asked: Vec<NotAsked>,
+    /// File name of the tokenizer golden.
+    pub tokenizer: String,
+    /// File names of the perplexity goldens.
+    pub perplexity: Vec<String>,
+    /// The text that the author published, where there is one.
+    pub published: Option<Published>,
+}
+
+impl Index {
+    /// Reads `index.json`. `file` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`GoldenError`] where the bytes are not an index of this schema.
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self, GoldenError> {
+        let index: Index = parse(bytes, file)?;
+        expect_schema(&index.schema, file)?;
+        Ok(index)
+    }
+
+    /// The stages of a forward pass of this model, in order: the rows of every sketch.
+    pub fn stages(&self) -> Vec<String> {
+        stages(self.config.n_layers)
+    }
+}
+
+/// The stage names of a model with `n_layers` blocks, in order.
+pub fn stages(n_layers: usize) -> Vec<String> {
+    let mut names = vec!["embedding".to_owned()];
+    for i in 0..n_layers {
+        for stage in ["attn_norm", "attn.q", "attn.k", "attn_out", "mlp_out", "out"] {
+            names.push(format!("blk.{i}.{stage}"));
+        }
+    }
+    names.push("final_norm".to_owned());
+    names.push("logits".to_owned());
+    names
+}
+
+/// A prompt and its token ids.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// Its name.
+    pub name: String,
+    /// Its category.
+    pub category: String,
+    /// Its text.
+    pub text: String,
+    /// Whether the tokenizer added its special tokens.
+    pub add_special_tokens: bool,
+    /// Its token ids.
+    pub ids: Vec<u32>,
+}
+
+/// What the oracle generated: the most likely token at each step, the lowest id on a tie.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Greedy {
+    /// How many tokens were asked for.
+    pub max_new_tokens: usize,
+    /// Whether an EOS token ends the text.
+    pub stop_at_eos: bool,
+    /// The new ids.
+    pub ids: Vec<u32>,
+    /// Their text.
+    pub text: String,
+    /// Why it ended.
+    pub stop: Stop,
+    /// At each step, the best logit minus the second best.
+    pub margins: Vec<Hex32>,
+    /// The class of the smallest margin.
+    pub margin_class: MarginClass,
+}
+
+/// The most likely tokens at one position.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Top {
+    /// The position, from 0.
+    pub position: usize,
+    /// Their ids, most likely first, the lower id first on a tie.
+    pub ids: Vec<u32>,
+    /// Their log-probabilities in nats.
+    pub logprobs: Vec<Hex32>,
+}
+
+/// Teacher-forced values over prompt and greedy ids together, T tokens.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forced {
+    /// Log of the sum of exponentials of the logits, at each of T positions.
+    pub logsumexp: Vec<Hex32>,
+    /// Negative log-probability of token i + 1 after tokens 0..=i, T - 1 of them, in nats.
+    pub nll: Vec<Hex32>,
+    /// The most likely tokens at the last positions.
+    pub top: Vec<Top>,
+}
+
+/// `<prompt>.json`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptGolden {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Name of the model.
+    pub model: String,
+    /// Who wrote this.
+    pub oracle: Oracle,
+    /// The prompt.
+    pub prompt: Prompt,
+    /// Its greedy continuation.
+    pub greedy: Greedy,
+    /// Teacher-forced values over both.
+    pub forced: Forced,
+    /// Root mean square of the float32 logits over all positions.
+    pub logit_rms: Hex32,
+    /// Relative RMS of the float32 logits to the float64 logits over all positions: the oracle's own rounding.
+    pub floor: Hex32,
+    /// The full golden, where the index lists one. Not in the JSON: whoever reads the files puts it here.
+    #[serde(skip)]
+    pub full: Option<Full>,
+}
+
+impl PromptGolden {
+    /// Reads `<prompt>.json`. `file` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`GoldenError`] where the bytes are not a prompt golden of this schema.
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self, GoldenError> {
+        let golden: PromptGolden = parse(bytes, file)?;
+        expect_schema(&golden.schema, file)?;
+        Ok(golden)
+    }
+
+    /// Prompt and greedy ids in one sequence: what teacher-forced questions ask about.
+    pub fn forced_ids(&self) -> Vec<u32> {
+        [self.prompt.ids.as_slice(), self.greedy.ids.as_slice()].concat()
+    }
+
+    /// The entry of `forced.top` for a position.
+    pub fn top_at(&self, position: usize) -> Option<&Top> {
+        self.forced.top.iter().find(|top| top.position == position)
+    }
+}
+
+/// One text of the tokenizer golden.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerCase {
+    /// The text.
+    pub text: String,
+    /// Whether special tokens were added.
+    pub add_special_tokens: bool,
+    /// Its token ids.
+    pub ids: Vec<u32>,
+    /// The bytes of the decoded ids, special tokens kept.
+    pub decoded: HexBytes,
+}
+
+/// `tokenizer.json` of the golden.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerGolden {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Name of the model.
+    pub model: String,
+    /// Who wrote this.
+    pub oracle: Oracle,
+    /// The texts.
+    pub cases: Vec<TokenizerCase>,
+}
+
+impl TokenizerGolden {
+    /// Reads the tokenizer golden. `file` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`GoldenError`] where the bytes are not a tokenizer golden of this schema.
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self, GoldenError> {
+        let golden: TokenizerGolden = parse(bytes, file)?;
+        expect_schema(&golden.schema, file)?;
+        Ok(golden)
+    }
+}
+
+/// A text and its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextEntry {
+    /// File name under `testdata/texts`.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// `perplexity-<text>.json`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerplexityGolden {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Name of the model.
+    pub model: String,
+    /// Who wrote this.
+    pub oracle: Oracle,
+    /// The text.
+    pub text: TextEntry,
+    /// Tokens in one window.
+    pub window: usize,
+    /// Tokens by which the window moves.
+    pub stride: usize,
+    /// Whether the tokenizer's special tokens begin the text.
+    pub bos: bool,
+    /// How many tokens were predicted.
+    pub tokens: usize,
+    /// Sum of their negative log-probabilities, in nats.
+    pub sum_nll: Hex64,
+    /// Relative difference of the float64 run.
+    pub floor: Hex32,
+    /// SHA-256 of the text's ids, each as four little-endian bytes.
+    pub ids_sha256: String,
+}
+
+impl PerplexityGolden {
+    /// Reads a perplexity golden. `file` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`GoldenError`] where the bytes are not a perplexity golden of this schema.
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self, GoldenError> {
+        let golden: PerplexityGolden = parse(bytes, file)?;
+        expect_schema(&golden.schema, file)?;
+        Ok(golden)
+    }
+}
+
+/// Everything a cell check may compare against, read and linted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelGolden {
+    /// `index.json`.
+    pub index: Index,
+    /// The tokenizer golden.
+    pub tokenizer: TokenizerGolden,
+    /// The perplexity goldens, in the order of the index.
+    pub perplexity: Vec<PerplexityGolden>,
+    /// The texts that the perplexity goldens name, by file name.
+    pub texts: BTreeMap<String, String>,
+    /// The content of the published text, where the index names one.
+    pub published: Option<String>,
+}

@@ -1,0 +1,248 @@
+//! Bounds: every one a measured floor times a multiple, with the date and the reason.
+//!
+//! Too loose is as wrong as too tight, so no bound is a bare number. A floor is what rounding alone causes: either the golden's own (the
+//! distance of torch's float32 run from its float64 run, so that the bound follows the model), or a number that was measured on this
+//! engine and is written down with how many values stand behind it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The bounds of this build, as committed in `falsification/tolerances.toml`.
+pub const TOLERANCES_TOML: &str = include_str!("../tolerances.toml");
+
+/// Shortest reason that says something, in bytes.
+const MIN_WHY: usize = 40;
+
+/// Why bounds cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToleranceError {
+    /// The file is not TOML of this form: a bare number, an unknown or missing field.
+    #[error("`tolerances.toml`: {0}")]
+    Toml(String),
+    /// A field of a bound is out of range.
+    #[error("`tolerances.toml`, bound `{key}`, field `{field}`: {reason}")]
+    Field {
+        /// Key of the bound.
+        key: String,
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No bound has this key.
+    #[error("`tolerances.toml` has no bound `{0}`: measure it and write it down with its floor, multiple, date and reason")]
+    Missing(String),
+    /// The bound is relative to the golden's floor, and the golden has no usable one.
+    #[error("bound `{key}` is relative to the golden's floor, which is {floor}")]
+    Floor {
+        /// Key of the bound.
+        key: String,
+        /// The floor that was given.
+        floor: f64,
+    },
+}
+
+/// Where a bound starts from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Floor {
+    /// The golden's own rounding, given by the check that asks.
+    Golden,
+    /// Measured on this engine.
+    Measured(f64),
+}
+
+/// One bound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// Where it starts from.
+    pub floor: Floor,
+    /// How many values stand behind a measured floor; 0 for a golden's.
+    pub n: u64,
+    /// How often the floor.
+    pub multiple: f64,
+    /// Unit of the limit; empty for a ratio.
+    pub unit: String,
+    /// Day of the measurement, `YYYY-MM-DD`.
+    pub date: String,
+    /// Why this floor and this multiple.
+    pub why: String,
+}
+
+/// All bounds, by key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tolerances {
+    bounds: BTreeMap<String, Bound>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBound {
+    floor: RawFloor,
+    n: Option<u64>,
+    multiple: f64,
+    unit: String,
+    date: String,
+    why: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawFloor {
+    Measured(f64),
+    Named(String),
+}
+
+impl Tolerances {
+    /// The bounds of this build.
+    ///
+    /// # Errors
+    ///
+    /// [`ToleranceError`] where the committed file does not pass the lint; a test holds that it does.
+    pub fn committed() -> Result<Self, ToleranceError> {
+        Tolerances::parse(TOLERANCES_TOML)
+    }
+
+    /// Reads bounds and lints them.
+    ///
+    /// # Errors
+    ///
+    /// [`ToleranceError`] naming the bound and the field.
+    pub fn parse(text: &str) -> Result<Self, ToleranceError> {
+        let raw: BTreeMap<String, RawBound> = toml::from_str(text).map_err(|error| ToleranceError::Toml(error.to_string()))?;
+        if raw.is_empty() {
+            return Err(ToleranceError::Toml("holds no bounds".to_owned()));
+        }
+        let mut bounds = BTreeMap::new();
+        for (key, raw) in raw {
+            let bound = lint(&key, raw)?;
+            bounds.insert(key, bound);
+        }
+        Ok(Tolerances { bounds })
+    }
+
+    /// The bound with this key.
+    ///
+    /// # Errors
+    ///
+    /// [`ToleranceError::Missing`].
+    pub fn bound(&self, key: &str) -> Result<&Bound, ToleranceError> {
+        self.bounds.get(key).ok_or_else(|| ToleranceError::Missing(key.to_owned()))
+    }
+
+    /// The largest number that corroborates. `golden` is the golden's floor, which a bound with a measured floor ignores.
+    ///
+    /// # Errors
+    ///
+    /// [`ToleranceError`] where the bound is missing, or relative to a golden floor that is not a positive number.
+    pub fn limit(&self, key: &str, golden: f64) -> Result<f64, ToleranceError> {
+        let bound = self.bound(key)?;
+        match bound.floor {
+            Floor::Measured(floor) => Ok(floor * bound.multiple),
+            Floor::Golden if golden > 0.0 && golden.is_finite() => Ok(golden * bound.multiple),
+            Floor::Golden => Err(ToleranceError::Floor { key: key.to_owned(), floor: golden }),
+        }
+    }
+
+    /// Every key, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.bounds.keys().map(String::as_str)
+    }
+}
+
+fn lint(key: &str, raw: RawBound) -> Result<Bound, ToleranceError> {
+    let wrong = |field: &'static str, reason: String| ToleranceError::Field { key: key.to_owned(), field, reason };
+    let floor = match raw.floor {
+        RawFloor::Measured(floor) if floor > 0.0 && floor.is_finite() => Floor::Measured(floor),
+        RawFloor::Measured(floor) => return Err(wrong("floor", format!("is {floor}, must be a positive measurement"))),
+        RawFloor::Named(word) if word == "golden" => Floor::Golden,
+        RawFloor::Named(word) => return Err(wrong("floor", format!("is `{word}`, must be \"golden\" or a number"))),
+    };
+    let n = match (floor, raw.n) {
+        (Floor::Measured(_), None | Some(0)) => return Err(wrong("n", "a measured floor says how many values stand behind it".to_owned())),
+        (Floor::Golden, Some(n)) => return Err(wrong("n", format!("is {n}, the golden's floor counts its own values"))),
+        (_, n) => n.unwrap_or(0),
+    };
+    if !(raw.multiple > 0.0 && raw.multiple.is_finite()) {
+        return Err(wrong("multiple", format!("is {}, must be positive", raw.multiple)));
+    }
+    if !is_date(&raw.date) {
+        return Err(wrong("date", format!("is `{}`, must be YYYY-MM-DD", raw.date)));
+    }
+    if raw.why.len() < MIN_WHY {
+        return Err(wrong("why", format!("has {} bytes, a reason has at least {MIN_WHY}", raw.why.len())));
+    }
+    Ok(Bound { floor, n, multiple: raw.multiple, unit: raw.unit, date: raw.date, why: raw.why })
+}
+
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let number = |part: &str, digits: usize, range: std::ops::RangeInclusive<u32>| {
+        part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse().is_ok_and(|n| range.contains(&n))
+    };
+    matches!(parts[..], [year, month, day] if number(year, 4, 2020..=2999) && number(month, 2, 1..=12) && number(day, 2, 1..=31))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+["x.full"]
+floor = "golden"
+multiple = 2.0
+unit = ""
+date = "2026-11-21"
+why = "twice what torch itself loses, because two roundings meet"
+["y"]
+floor = 1e-7
+n = 12
+multiple = 4.0
+unit = "nats"
+date = "2026-11-21"
+why = "the largest of twelve measurements on the carried models"
+"#;
+
+    #[test]
+    fn limits_are_floor_times_multiple() {
+        let tolerances = Tolerances::parse(GOOD).unwrap();
+        assert_eq!(tolerances.limit("x.full", 3e-7), Ok(6e-7));
+        assert_eq!(tolerances.limit("y", f64::NAN), Ok(4e-7));
+        assert!(matches!(tolerances.limit("z", 1.0), Err(ToleranceError::Missing(_))));
+        for floor in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(matches!(tolerances.limit("x.full", floor), Err(ToleranceError::Floor { .. })), "{floor}");
+        }
+    }
+
+    #[test]
+    fn committed_bounds_pass_the_lint() {
+        Tolerances::committed().unwrap();
+    }
+
+    #[test]
+    fn bare_numbers_and_missing_reasons_are_refused() {
+        for (from, to) in [
+            ("floor = 1e-7", "floor = 0.0"),
+            ("floor = 1e-7", "floor = -1e-7"),
+            ("floor = 1e-7", "floor = nan"),
+            ("floor = 1e-7", "floor = inf"),
+            ("floor = \"golden\"", "floor = \"guess\""),
+            ("n = 12", "n = 0"),
+            ("n = 12", ""),
+            ("multiple = 4.0", "multiple = 0.0"),
+            ("multiple = 4.0", "multiple = nan"),
+            ("multiple = 4.0", ""),
+            ("date = \"2026-11-21\"", "date = \"today\""),
+            ("date = \"2026-11-21\"", ""),
+            ("why = \"twice what torch itself loses, because two roundings meet\"", "why = \"ok\""),
+            ("unit = \"nats\"", "colour = \"blue\""),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD);
+            assert!(Tolerances::parse(&text).is_err(), "{from} -> {to}");
+        }
+        assert!(Tolerances::parse("x = 1e-5").is_err());
+        assert!(Tolerances::parse("").is_err());
+    }
+}
