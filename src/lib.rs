@@ -1,1 +1,19 @@
-//! A small engine for language-model files.
+//! A small engine for language-model files: a Hugging Face folder in, logits out, every bit accounted for.
+//!
+//! It is what Ground Truth falsifies, and it knows nothing of checks. A folder is read and validated as a
+//! [`Checkpoint`], its `config.json` becomes a [`Config`] that lists every field it does not know, and nothing in a
+//! file is believed before it is checked: see [`Error`] for each way in which a folder can be refused.
+
+pub mod checkpoint;
+pub mod error;
+pub mod escape;
+pub mod format;
+pub mod kernel;
+pub mod model;
+pub mod tokenizer;
+
+pub use checkpoint::{Checkpoint, Dtype, Tensor, Tensors};
+pub use error::{Error, Result};
+pub use escape::Escaped;
+pub use model::config::{Activation, Architecture, Config, RopeConfig, RopeScaling};
+pub use tokenizer::Tokenizer;

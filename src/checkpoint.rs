@@ -1,0 +1,279 @@
+//! A model's folder, read and validated, not yet a network.
+//!
+//! | file | needed | what is checked here |
+//! |---|---|---|
+//! | `config.json` | yes | strict JSON object; what it means is [`Config`](crate::Config)'s business |
+//! | `generation_config.json` | no | the same |
+//! | `tokenizer.json` | no | its size; what it means is [`Tokenizer`](crate::Tokenizer)'s business |
+//! | `model.safetensors`, or `model.safetensors.index.json` and its shards | yes | see [`format`](crate::format) |
+//!
+//! Weights are memory-mapped: a file that another process truncates or rewrites while it is mapped is outside the
+//! contract (the operating system ends the process that touches the lost pages, and no reader can prevent it).
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use serde_json::{Map, Value};
+
+use crate::error::{FileError, InFile, ModelError, Result};
+use crate::format;
+
+/// The largest `tokenizer.json` that is read. The largest published ones have about 35 MB (262,144 tokens).
+pub const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
+
+/// A Hugging Face folder, read and validated, not yet a model.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The fields of `config.json`, in the file's order.
+    pub config: Map<String, Value>,
+    /// The fields of `generation_config.json`, if there is one.
+    pub generation_config: Option<Map<String, Value>>,
+    /// The bytes of `tokenizer.json`, if there is one.
+    pub tokenizer: Option<Vec<u8>>,
+    /// The weights.
+    pub tensors: Tensors,
+    /// The folder.
+    pub path: PathBuf,
+}
+
+impl Checkpoint {
+    /// Reads the folder `dir`: everything structural is checked, no weight is looked at.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`](crate::Error) but those about a loaded model: the first file that is missing, malformed, not a regular file or
+    /// larger than its kind may be is named.
+    pub fn open(dir: &Path) -> Result<Self> {
+        if !std::fs::metadata(dir).map_err(FileError::from).in_file(dir)?.is_dir() {
+            return Err(FileError::NotAFolder).in_file(dir);
+        }
+        let config = format::json::read_object(&dir.join("config.json"))?;
+        let generation_config = optional(format::json::read_object(&dir.join("generation_config.json")))?;
+        let tokenizer = optional(format::file::read(&dir.join("tokenizer.json"), MAX_TOKENIZER_BYTES))?;
+        let tensors = format::read_weights(dir)?;
+        Ok(Checkpoint { config, generation_config, tokenizer, tensors, path: dir.to_owned() })
+    }
+
+    /// The path of `config.json`, for messages about it.
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join("config.json")
+    }
+
+    /// The path of `tokenizer.json`, for messages about it.
+    pub fn tokenizer_file(&self) -> PathBuf {
+        self.path.join("tokenizer.json")
+    }
+}
+
+/// A file that may be absent, but not broken.
+fn optional<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(crate::Error::File { source: FileError::NotFound, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tensors, ordered by name.
+#[derive(Debug, Clone, Default)]
+pub struct Tensors(BTreeMap<String, Tensor>);
+
+impl Tensors {
+    /// No tensors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
+    }
+
+    /// Puts a tensor under a name; what stood there is handed back.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) -> Option<Tensor> {
+        self.0.insert(name.into(), tensor)
+    }
+
+    /// Takes a tensor out.
+    pub fn remove(&mut self, name: &str) -> Option<Tensor> {
+        self.0.remove(name)
+    }
+
+    /// Gives the tensor `from` the name `to`. False, and nothing is changed, if there is no `from` or already a `to`.
+    pub fn rename(&mut self, from: &str, to: impl Into<String>) -> bool {
+        let to = to.into();
+        if self.0.contains_key(&to) {
+            return false;
+        }
+        match self.0.remove(from) {
+            Some(tensor) => self.0.insert(to, tensor).is_none(),
+            None => false,
+        }
+    }
+
+    /// Names and tensors, in the order of the names' bytes.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
+        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a Tensors {
+    type Item = (&'a String, &'a Tensor);
+    type IntoIter = btree_map::Iter<'a, String, Tensor>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// The type of a tensor's elements. Every value of every dtype here is an f32 exactly.
+///
+/// Weights are `F32`, `F16` or `BF16`. `U8` and `Bool` occur only in causal masks that old gpt2 checkpoints carry and that no
+/// runtime reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary16.
+    F16,
+    /// The upper half of a binary32.
+    BF16,
+    /// An unsigned byte.
+    U8,
+    /// A byte that is 0 or 1.
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::BF16 => 2,
+            Dtype::U8 | Dtype::Bool => 1,
+        }
+    }
+}
+
+impl Display for Dtype {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Dtype::F32 => "F32",
+            Dtype::F16 => "F16",
+            Dtype::BF16 => "BF16",
+            Dtype::U8 => "U8",
+            Dtype::Bool => "BOOL",
+        })
+    }
+}
+
+/// A tensor: a dtype, a shape, and its elements little-endian in row-major order. A clone shares the elements.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Bytes,
+}
+
+#[derive(Debug, Clone)]
+enum Bytes {
+    /// A part of a mapped file. The range lies within the map.
+    Mapped { map: Arc<Mmap>, range: Range<usize> },
+    Owned(Arc<[u8]>),
+}
+
+impl Tensor {
+    /// A tensor of bytes that are already in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::WrongBytes`] unless `bytes` is as long as the shape and the dtype need.
+    pub fn owned(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Result<Self> {
+        let needed = bytes_of(dtype, &shape);
+        if needed != Some(bytes.len()) {
+            return Err(ModelError::WrongBytes { shape, dtype, needed, held: bytes.len() }.into());
+        }
+        Ok(Tensor { dtype, shape, bytes: Bytes::Owned(bytes.into()) })
+    }
+
+    /// A tensor of the given values, each rounded to `dtype` (to nearest, ties to even). For `U8` the value is rounded to a whole
+    /// number and clamped to 0..=255, for `Bool` it is whether the value is not 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::WrongBytes`] unless there are as many values as the shape has elements.
+    pub fn from_f32(dtype: Dtype, shape: Vec<usize>, values: &[f32]) -> Result<Self> {
+        let bytes = match dtype {
+            Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            Dtype::BF16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+            Dtype::U8 => values.iter().map(|v| v.round_ties_even() as u8).collect(),
+            Dtype::Bool => values.iter().map(|v| u8::from(*v != 0.0)).collect(),
+        };
+        Self::owned(dtype, shape, bytes)
+    }
+
+    /// A tensor that lies in a mapped file. `None` if the range is not in the map or not as long as the tensor.
+    pub(crate) fn mapped(dtype: Dtype, shape: Vec<usize>, map: &Arc<Mmap>, range: Range<usize>) -> Option<Self> {
+        let held = map.get(range.clone())?.len();
+        (bytes_of(dtype, &shape) == Some(held))
+            .then(|| Tensor { dtype, shape, bytes: Bytes::Mapped { map: Arc::clone(map), range } })
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The dimensions, slowest first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements as they stand in the file, at no particular alignment.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped { map, range } => &map[range.clone()],
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+
+    /// How many elements there are.
+    pub fn n_elements(&self) -> usize {
+        self.bytes().len() / self.dtype.size()
+    }
+
+    /// The elements, each widened exactly. Read byte by byte, so that the file's alignment does not matter.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let bytes = self.bytes();
+        match self.dtype {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::U8 => bytes.iter().map(|b| f32::from(*b)).collect(),
+            Dtype::Bool => bytes.iter().map(|b| f32::from(*b != 0)).collect(),
+        }
+    }
+}
+
+/// The bytes that a tensor needs; `None` if that is more than an address can reach.
+pub(crate) fn bytes_of(dtype: Dtype, shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(dtype.size(), |bytes, dim| bytes.checked_mul(*dim))
+}

@@ -1,0 +1,123 @@
+//! Tensors that do not make the network, and requests that a network cannot answer.
+
+use super::reasons;
+use crate::{Dtype, Escaped};
+
+/// Why the tensors of a checkpoint are not those of its configuration.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A tensor that the architecture needs is not there.
+    #[error("tensor `{}` is missing, {shape:?} is due", Escaped(.tensor))]
+    MissingTensor {
+        /// Its name.
+        tensor: String,
+        /// The shape it must have.
+        shape: Vec<usize>,
+    },
+    /// A tensor that the architecture has no place for.
+    #[error("tensor `{}` has no place in this architecture", Escaped(.tensor))]
+    ExtraTensor {
+        /// Its name.
+        tensor: String,
+    },
+    /// A tensor of another shape than the configuration asks for.
+    #[error("tensor `{}`: shape {found:?}, the configuration asks for {expected:?}", Escaped(.tensor))]
+    WrongShape {
+        /// Its name.
+        tensor: String,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that is due.
+        expected: Vec<usize>,
+    },
+    /// A tensor made in memory whose bytes are not those of its shape.
+    #[error("a tensor of shape {shape:?} and dtype {dtype} needs {} bytes, {held} were given", bytes(.needed))]
+    WrongBytes {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its dtype.
+        dtype: Dtype,
+        /// The bytes that it needs; `None` when that is more than a machine can hold.
+        needed: Option<usize>,
+        /// The bytes that were given.
+        held: usize,
+    },
+}
+
+fn bytes(needed: &Option<usize>) -> String {
+    needed.map_or("more than 2^63".to_owned(), |bytes| bytes.to_string())
+}
+
+reasons!(ModelError {
+    MissingTensor => "missing-tensor",
+    ExtraTensor => "extra-tensor",
+    WrongShape => "wrong-shape",
+    WrongBytes => "wrong-bytes",
+});
+
+/// Why a loaded model does not answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No ids, so there is no position to answer for.
+    #[error("no token ids were given, at least one is due")]
+    NoIds,
+    /// A token id at or past the embedding rows.
+    #[error("token id {id} at position {position}: the vocabulary has {vocab_size} ids (0 to {})", .vocab_size.saturating_sub(1))]
+    IdOutOfRange {
+        /// The id.
+        id: u32,
+        /// Where in the request it stands.
+        position: usize,
+        /// How many ids there are.
+        vocab_size: usize,
+    },
+    /// More positions than the model has.
+    #[error("{given} tokens after {cached} cached ones: the context holds {n_ctx}")]
+    ContextExceeded {
+        /// The ids of this request.
+        given: usize,
+        /// The ids in the cache before it.
+        cached: usize,
+        /// The context limit.
+        n_ctx: usize,
+    },
+    /// A cache that another model made.
+    #[error("the cache was made for another model ({cache}, this model has {model})")]
+    ForeignCache {
+        /// The cache's dimensions.
+        cache: String,
+        /// The model's.
+        model: String,
+    },
+    /// A logit that is no number: there is no largest one.
+    #[error("logit {index} is NaN, so no token is the most likely one")]
+    NanLogit {
+        /// Its index.
+        index: usize,
+    },
+    /// No logits to choose from.
+    #[error("no logits were given, at least one is due")]
+    NoLogits,
+    /// A window or a stride that no position fits.
+    #[error("window {window} with stride {stride}: {why}")]
+    Window {
+        /// The window, in tokens.
+        window: usize,
+        /// The stride, in tokens.
+        stride: usize,
+        /// What is wrong with them.
+        why: &'static str,
+    },
+}
+
+reasons!(RequestError {
+    NoIds => "no-ids",
+    IdOutOfRange => "id-out-of-range",
+    ContextExceeded => "context-exceeded",
+    ForeignCache => "foreign-cache",
+    NanLogit => "nan-logit",
+    NoLogits => "no-logits",
+    Window => "window",
+});

@@ -1,0 +1,177 @@
+//! Tokenizers that are malformed, and texts that they cannot take.
+
+use super::reasons;
+use crate::Escaped;
+
+/// Why a tokenizer is refused, or does not answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// A field that the tokenizer cannot do without.
+    #[error("`{field}` is missing")]
+    Missing {
+        /// The field, keys joined by dots.
+        field: String,
+    },
+    /// A field of another JSON type than it must have.
+    #[error("`{}` is {found}, {expected} is due", Escaped(.field))]
+    WrongType {
+        /// The field, keys joined by dots.
+        field: String,
+        /// What must be there.
+        expected: &'static str,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A model type that is not one of the known ones.
+    #[error("`model.type` is `{}`, one of BPE, Unigram, WordPiece, WordLevel is due", Escaped(.found))]
+    ModelType {
+        /// The type.
+        found: String,
+    },
+    /// A token whose id is negative, or larger than any vocabulary.
+    #[error("token `{}` has id {id}, the ids are 0 to {limit}", Escaped(.token))]
+    IdOutOfRange {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: String,
+        /// The largest id there may be.
+        limit: u32,
+    },
+    /// Two tokens of one id.
+    #[error("tokens `{}` and `{}` both have id {id}", Escaped(.first), Escaped(.second))]
+    DuplicateId {
+        /// One token.
+        first: String,
+        /// The other.
+        second: String,
+        /// The id.
+        id: u32,
+    },
+    /// One token with two ids.
+    #[error("token `{}` has id {first} in the vocabulary and id {second} as an added token", Escaped(.token))]
+    TwoIds {
+        /// The token.
+        token: String,
+        /// The id in the vocabulary.
+        first: u32,
+        /// The id among the added tokens.
+        second: u32,
+    },
+    /// An id that no token has, below one that a token has.
+    #[error("no token has id {missing}, although the largest id is {largest}: the ids must not leave a gap")]
+    IdGap {
+        /// The first id without a token.
+        missing: u32,
+        /// The largest id.
+        largest: u32,
+    },
+    /// A token that is longer than any token is.
+    #[error("`{}` has {bytes} bytes, the limit is {limit}", Escaped(.field))]
+    TooLong {
+        /// The field.
+        field: String,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// An added token without text: it would match everywhere.
+    #[error("`added_tokens[{index}].content` is empty, an added token needs text")]
+    EmptyAddedToken {
+        /// Its index.
+        index: usize,
+    },
+    /// A merge that names a token outside the vocabulary.
+    #[error("`model.merges[{index}]`: `{}` is not in the vocabulary", Escaped(.token))]
+    MergeOutsideVocabulary {
+        /// The merge's index.
+        index: usize,
+        /// What the vocabulary lacks.
+        token: String,
+    },
+    /// A merge that is not two tokens.
+    #[error("`model.merges[{index}]` is not a pair of tokens")]
+    MalformedMerge {
+        /// The merge's index.
+        index: usize,
+    },
+    /// A field that would change the ids in a way that is not implemented.
+    #[error("`{field}` is `{}`: {why}", Escaped(.found))]
+    Unsupported {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// Why it is refused.
+        why: &'static str,
+    },
+    /// The reference library refuses the file.
+    #[error("the tokenizers library refuses it: {}", Escaped(.message))]
+    Reference {
+        /// What it says.
+        message: String,
+    },
+    /// A token whose id has no row in the embedding.
+    #[error("token `{}` has id {id}, the model has {vocab_size} embedding rows", Escaped(.token))]
+    DoesNotFit {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// The embedding rows.
+        vocab_size: usize,
+    },
+    /// A text that is longer than any prompt.
+    #[error("the text has {bytes} bytes, the limit is {limit}")]
+    TextTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The library failed on a text, or panicked.
+    #[error("the text cannot be encoded: {}", Escaped(.message))]
+    Encode {
+        /// What it says.
+        message: String,
+    },
+    /// An id that no token has.
+    #[error("id {id} at position {position} is no token, the ids are 0 to {largest}")]
+    UnknownId {
+        /// The id.
+        id: u32,
+        /// Where it stands.
+        position: usize,
+        /// The largest id.
+        largest: u32,
+    },
+    /// The library failed on ids, or panicked.
+    #[error("the ids cannot be decoded: {}", Escaped(.message))]
+    Decode {
+        /// What it says.
+        message: String,
+    },
+}
+
+reasons!(TokenizerError {
+    Missing => "missing",
+    WrongType => "wrong-type",
+    ModelType => "model-type",
+    IdOutOfRange => "id-out-of-range",
+    DuplicateId => "duplicate-id",
+    TwoIds => "two-ids",
+    IdGap => "id-gap",
+    TooLong => "too-long",
+    EmptyAddedToken => "empty-added-token",
+    MergeOutsideVocabulary => "merge-outside-vocabulary",
+    MalformedMerge => "malformed-merge",
+    Unsupported => "unsupported",
+    Reference => "reference",
+    DoesNotFit => "does-not-fit",
+    TextTooLong => "text-too-long",
+    Encode => "encode",
+    UnknownId => "unknown-id",
+    Decode => "decode",
+});

@@ -1,0 +1,3 @@
+//! What a checkpoint says its network is, and the network itself.
+
+pub mod config;
