@@ -1,0 +1,141 @@
+//! Causal attention of one position over the keys and values up to it.
+//!
+//! Source: Vaswani et al. 2017 (arXiv 1706.03762); grouped queries, Ainslie et al. 2023 (arXiv 2305.13245). The keys are
+//! visited from the first to the last whatever the rows around this one are, so a prefill and a decode step are the same
+//! sequence of operations.
+
+use super::softmax::softmax;
+use super::{Isa, dots, per_isa};
+
+/// The shape of an attention layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heads {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; `n_heads` is a multiple of it, and query head `h` reads `h / (n_heads / n_kv_heads)`.
+    pub n_kv_heads: usize,
+    /// Numbers of a head.
+    pub head_dim: usize,
+    /// What a score is multiplied with.
+    pub scale: f64,
+    /// How many positions a query sees, itself among them; `None` is all of them.
+    pub window: Option<usize>,
+}
+
+/// Each row of `q (rows, n_heads * head_dim)`, the first of them at position `start`, attends to `keys` and `values
+/// (positions, n_kv_heads * head_dim)` up to its own position: `out (rows, n_heads * head_dim)`.
+///
+/// With `parallel` the rows are split over the rayon pool that the caller runs in.
+///
+/// # Panics
+/// If there are fewer keys or values than positions.
+pub fn attention(isa: Isa, parallel: bool, heads: Heads, start: usize, q: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
+    let width = heads.n_heads * heads.head_dim;
+    assert_eq!(q.len(), out.len(), "queries and results");
+    if parallel && q.len() > width {
+        use rayon::prelude::*;
+        let rows = q.par_chunks(width).zip(out.par_chunks_mut(width)).enumerate();
+        rows.for_each_init(Vec::new, |scores, (r, (q, out))| row(isa, heads, start + r, q, keys, values, scores, out));
+    } else {
+        let mut scores = Vec::new();
+        for (r, (q, out)) in q.chunks(width).zip(out.chunks_mut(width)).enumerate() {
+            row(isa, heads, start + r, q, keys, values, &mut scores, out);
+        }
+    }
+}
+
+per_isa! {
+    #[allow(clippy::too_many_arguments)]
+    fn row(heads: Heads, position: usize, q: &[f32], keys: &[f32], values: &[f32], scores: &mut Vec<f64>, out: &mut [f32]) = row_body;
+}
+
+#[inline(always)]
+fn row_body(heads: Heads, position: usize, q: &[f32], keys: &[f32], values: &[f32], scores: &mut Vec<f64>, out: &mut [f32]) {
+    let Heads { n_heads, n_kv_heads, head_dim, scale, window } = heads;
+    let width = n_kv_heads * head_dim;
+    let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
+    let seen = first * width..(position + 1) * width;
+    let (keys, values) = (&keys[seen.clone()], &values[seen]);
+    for h in 0..n_heads {
+        let kv = h / (n_heads / n_kv_heads) * head_dim;
+        let q = &q[h * head_dim..][..head_dim];
+        scores.clear();
+        scores.extend(keys.chunks_exact(width).map(|k| f64::from(dots(q, [&k[kv..][..head_dim]])[0]) * scale));
+        softmax(scores);
+        for (block, out) in out[h * head_dim..][..head_dim].chunks_mut(16).enumerate() {
+            weighted_sum(scores, values, width, kv + 16 * block, out);
+        }
+    }
+}
+
+/// `sum over t of p[t] * v[t]` for up to 16 numbers from `column` on, in `f64`, from the first position to the last.
+#[inline(always)]
+fn weighted_sum(p: &[f64], values: &[f32], width: usize, column: usize, out: &mut [f32]) {
+    let mut sums = [0f64; 16];
+    for (&p, v) in p.iter().zip(values.chunks_exact(width)) {
+        match v[column..].first_chunk::<16>() {
+            Some(v) if out.len() == 16 => (0..16).for_each(|d| sums[d] += p * f64::from(v[d])),
+            _ => (0..out.len()).for_each(|d| sums[d] += p * f64::from(v[column + d])),
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = sum as f32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::seeds;
+    use super::*;
+
+    /// Head `h` at `position`: scores, softmax, weighted sum, all in `f64`.
+    fn naive(heads: Heads, position: usize, h: usize, q: &[f32], keys: &[f32], values: &[f32]) -> Vec<f64> {
+        let (dim, width) = (heads.head_dim, heads.n_kv_heads * heads.head_dim);
+        let kv = h / (heads.n_heads / heads.n_kv_heads) * dim;
+        let seen: Vec<usize> = (0..=position).filter(|t| heads.window.is_none_or(|w| position - t < w)).collect();
+        let dot = |t: usize| (0..dim).map(|d| f64::from(q[h * dim + d]) * f64::from(keys[t * width + kv + d])).sum::<f64>();
+        let weights: Vec<f64> = seen.iter().map(|&t| (dot(t) * heads.scale).exp()).collect();
+        let mean = |d: usize| seen.iter().zip(&weights).map(|(t, w)| w * f64::from(values[t * width + kv + d])).sum::<f64>();
+        (0..dim).map(|d| mean(d) / weights.iter().sum::<f64>()).collect()
+    }
+
+    #[test]
+    fn every_path_agrees_with_the_naive_form_and_bitwise_with_each_other() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for (n_heads, n_kv_heads, head_dim) in [(1, 1, 1), (4, 4, 16), (4, 2, 24), (6, 1, 7), (3, 3, 33)] {
+            for window in [None, Some(1), Some(3), Some(100)] {
+                let heads = Heads { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f64).sqrt(), window };
+                let (rows, start) = (5, 4);
+                let q = seeds::values(1, rows * n_heads * head_dim);
+                let keys = seeds::values(2, (start + rows) * n_kv_heads * head_dim);
+                let values = seeds::values(3, (start + rows) * n_kv_heads * head_dim);
+                let mut first: Option<Vec<u32>> = None;
+                for isa in Isa::all() {
+                    let mut serial = vec![f32::NAN; q.len()];
+                    attention(isa, false, heads, start, &q, &keys, &values, &mut serial);
+                    let mut split = vec![f32::NAN; q.len()];
+                    pool.install(|| attention(isa, true, heads, start, &q, &keys, &values, &mut split));
+                    assert_eq!(seeds::bits(&serial), seeds::bits(&split), "{heads:?} {isa:?}");
+                    assert_eq!(*first.get_or_insert(seeds::bits(&serial)), seeds::bits(&serial), "{heads:?} {isa:?}");
+                    let width = n_heads * head_dim;
+                    for (r, (q, got)) in q.chunks(width).zip(serial.chunks(width)).enumerate() {
+                        for h in 0..n_heads {
+                            let expected = naive(heads, start + r, h, q, &keys, &values);
+                            for (got, expected) in got[h * head_dim..].iter().zip(expected) {
+                                assert!((f64::from(*got) - expected).abs() <= 2e-5, "{heads:?}: {got} for {expected}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_of_one_sees_itself_alone() {
+        let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 2, scale: 1.0, window: Some(1) };
+        let mut out = [0f32; 2];
+        attention(Isa::best(), false, heads, 1, &[1.0, 1.0], &[9.0; 4], &[1.0, 2.0, 3.0, 4.0], &mut out);
+        assert_eq!(out, [3.0, 4.0]);
+    }
+}

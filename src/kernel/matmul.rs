@@ -1,0 +1,258 @@
+//! Activations times weights: `y[r][j] = sum over k of x[r][k] * w[j][k]`.
+//!
+//! Weights stay as the file has them. An aligned F32 row is used in place; other rows are widened into a scratch of a few
+//! rows, which is exact. A Conv1D weight lies the other way round, `(in, out)`: its columns are turned into rows on the
+//! way into the scratch, so that the sum is the same sum. Cost: `rows * n_in * n_out` products, and one widening of the
+//! weights for every [`BLOCK_ROWS`] rows.
+
+use super::widen::{Float, widen};
+use super::{Isa, dots, per_isa};
+
+/// Rows of activations that share one widening of the weights; at hidden size 256 they fit the first cache.
+const BLOCK_ROWS: usize = 32;
+/// Weight rows that are widened together, where weights lie `(out, in)`.
+const PANEL: usize = 4;
+/// Weight rows that are widened together, where weights lie `(in, out)`.
+const PANEL_TURNED: usize = 16;
+/// Rows of activations that are multiplied together with one weight row; also the reverse.
+const TOGETHER: usize = 4;
+/// Products below which a second thread costs more than it saves.
+const PARALLEL: usize = 1 << 17;
+
+/// How a weight lies in its tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `(n_out, n_in)`, as a `Linear` of torch.
+    OutIn,
+    /// `(n_in, n_out)`, as a `Conv1D` of GPT-2.
+    InOut,
+}
+
+/// A weight of `n_out` rows of `n_in` numbers, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights<'a> {
+    bytes: &'a [u8],
+    float: Float,
+    layout: Layout,
+    n_out: usize,
+    n_in: usize,
+}
+
+impl<'a> Weights<'a> {
+    /// The weight in `bytes`, little endian.
+    ///
+    /// # Panics
+    /// If `bytes` is not `n_out * n_in` numbers long.
+    pub fn new(bytes: &'a [u8], float: Float, layout: Layout, n_out: usize, n_in: usize) -> Self {
+        let numbers = n_out.checked_mul(n_in).and_then(|n| n.checked_mul(float.size()));
+        assert_eq!(Some(bytes.len()), numbers, "bytes of a weight of {n_out} rows of {n_in}");
+        Weights { bytes, float, layout, n_out, n_in }
+    }
+
+    /// Rows `first..first + n`, one after another, where they can be used as they lie.
+    #[inline(always)]
+    fn in_place(&self, first: usize, n: usize) -> Option<&'a [f32]> {
+        if self.float != Float::F32 || self.layout != Layout::OutIn || cfg!(target_endian = "big") {
+            return None;
+        }
+        let bytes = &self.bytes[first * self.n_in * 4..(first + n) * self.n_in * 4];
+        // SAFETY: every pattern of four bytes is an f32, and `align_to` cuts at f32 alignment.
+        let (head, rows, tail) = unsafe { bytes.align_to::<f32>() };
+        (head.is_empty() && tail.is_empty()).then_some(rows)
+    }
+
+    /// Widens rows `first..first + n` to `out`, one after another.
+    #[inline(always)]
+    fn widen_panel(&self, first: usize, n: usize, out: &mut [f32]) {
+        let size = self.float.size();
+        match self.layout {
+            Layout::OutIn => {
+                let bytes = &self.bytes[first * self.n_in * size..(first + n) * self.n_in * size];
+                widen(self.float, bytes, &mut out[..n * self.n_in]);
+            }
+            Layout::InOut => {
+                // Blocks of 16 x 16: a block is read by its rows and written by whole cache lines.
+                let mut block = [[0f32; PANEL_TURNED]; 16];
+                for k in (0..self.n_in).step_by(16) {
+                    let depth = (self.n_in - k).min(16);
+                    for (kk, row) in block[..depth].iter_mut().enumerate() {
+                        let start = ((k + kk) * self.n_out + first) * size;
+                        widen(self.float, &self.bytes[start..start + n * size], &mut row[..n]);
+                    }
+                    for j in 0..n {
+                        let out = &mut out[j * self.n_in + k..][..depth];
+                        for (out, row) in out.iter_mut().zip(&block) {
+                            *out = row[j];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `x (rows, n_in)` times `w` to `y (rows, n_out)`.
+///
+/// With `parallel` the work is split over the rayon pool that the caller runs in; without it, rayon is not touched.
+///
+/// # Panics
+/// If `x` or `y` does not hold `rows` rows.
+pub fn matmul(isa: Isa, parallel: bool, w: Weights<'_>, x: &[f32], y: &mut [f32], rows: usize) {
+    assert_eq!(x.len(), rows * w.n_in, "activations of {rows} rows");
+    assert_eq!(y.len(), rows * w.n_out, "results of {rows} rows");
+    if y.is_empty() {
+        return;
+    }
+    if w.n_in == 0 {
+        return y.fill(0.0);
+    }
+    let threads = if parallel && rows * w.n_in * w.n_out >= PARALLEL { rayon::current_num_threads() } else { 1 };
+    if threads == 1 {
+        for (x, y) in x.chunks(BLOCK_ROWS * w.n_in).zip(y.chunks_mut(BLOCK_ROWS * w.n_out)) {
+            block(isa, w, 0, w.n_out, x, y);
+        }
+        return;
+    }
+    use rayon::prelude::*;
+    if rows >= threads {
+        let share = rows.div_ceil(threads).min(BLOCK_ROWS);
+        let shares = y.par_chunks_mut(share * w.n_out).zip(x.par_chunks(share * w.n_in));
+        shares.for_each(|(y, x)| block(isa, w, 0, w.n_out, x, y));
+    } else {
+        let share = w.n_out.div_ceil(threads).next_multiple_of(PANEL_TURNED);
+        for (x, y) in x.chunks(w.n_in).zip(y.chunks_mut(w.n_out)) {
+            y.par_chunks_mut(share).enumerate().for_each(|(i, y)| block(isa, w, i * share, y.len(), x, y));
+        }
+    }
+}
+
+per_isa! {
+    /// Columns `first..first + n` of the product: `x (rows, n_in)` to `y (rows, n)`.
+    fn block(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) = block_body;
+}
+
+#[inline(always)]
+fn block_body(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) {
+    let panel = if w.layout == Layout::OutIn { PANEL } else { PANEL_TURNED };
+    let mut scratch = Vec::new();
+    for j in (0..n).step_by(panel) {
+        let n_panel = (n - j).min(panel);
+        let mut rows: [&[f32]; PANEL_TURNED] = [&[]; PANEL_TURNED];
+        match w.in_place(first + j, n_panel) {
+            Some(panel) => rows.iter_mut().zip(panel.chunks_exact(w.n_in)).for_each(|(row, w)| *row = w),
+            None => {
+                scratch.resize(panel * w.n_in, 0f32);
+                w.widen_panel(first + j, n_panel, &mut scratch);
+                rows.iter_mut().zip(scratch.chunks_exact(w.n_in)).for_each(|(row, w)| *row = w);
+            }
+        }
+        columns(&rows[..n_panel], x, &mut y[j..], n);
+    }
+}
+
+/// Columns of the product from as many weight rows; a row of `y` is `stride` long.
+#[inline(always)]
+fn columns(w: &[&[f32]], x: &[f32], y: &mut [f32], stride: usize) {
+    let n_in = w[0].len();
+    let rows = x.len() / n_in;
+    let x = |r: usize| &x[r * n_in..(r + 1) * n_in];
+    let whole = rows - rows % TOGETHER;
+    for (i, w) in w.iter().enumerate() {
+        for r in (0..whole).step_by(TOGETHER) {
+            let sums = dots(w, [x(r), x(r + 1), x(r + 2), x(r + 3)]);
+            (0..TOGETHER).for_each(|t| y[(r + t) * stride + i] = sums[t]);
+        }
+    }
+    for r in whole..rows {
+        let y = &mut y[r * stride..][..w.len()];
+        let (quads, rest) = w.as_chunks::<TOGETHER>();
+        for (y, quad) in y.chunks_exact_mut(TOGETHER).zip(quads) {
+            y.copy_from_slice(&dots(x(r), *quad));
+        }
+        for (y, w) in y[TOGETHER * quads.len()..].iter_mut().zip(rest) {
+            *y = dots(x(r), [w])[0];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{naive_dot, seeds};
+    use super::*;
+
+    fn naive(w: &[f32], x: &[f32], n_in: usize) -> Vec<f32> {
+        x.chunks(n_in).flat_map(|x| w.chunks(n_in).map(|w| naive_dot(w, x))).collect()
+    }
+
+    /// The same numbers as bytes of each dtype, layout and alignment.
+    fn stored(w: &[f32], n_out: usize, n_in: usize, float: Float, layout: Layout, offset: usize) -> (Vec<u8>, usize) {
+        let number = |v: f32| match float {
+            Float::F32 => v.to_le_bytes().to_vec(),
+            Float::F16 => half::f16::from_f32(v).to_le_bytes().to_vec(),
+            Float::BF16 => half::bf16::from_f32(v).to_le_bytes().to_vec(),
+        };
+        let mut bytes = vec![0u8; offset];
+        match layout {
+            Layout::OutIn => w.iter().for_each(|&v| bytes.extend(number(v))),
+            Layout::InOut => (0..n_in).for_each(|k| (0..n_out).for_each(|j| bytes.extend(number(w[j * n_in + k])))),
+        }
+        (bytes, offset)
+    }
+
+    /// Numbers that F16 and BF16 hold exactly: eight bits of significand, few exponents.
+    fn exact(seed: u64, n: usize) -> Vec<f32> {
+        seeds::values(seed, n).into_iter().map(|v| f32::from_bits(v.to_bits() & 0xFFFF_0000)).collect()
+    }
+
+    /// The one runner: every instruction set, dtype, layout, alignment and thread count against the naive product.
+    fn run(n_out: usize, n_in: usize, rows: usize, pool: &rayon::ThreadPool) {
+        let w = exact(n_in as u64 + 1, n_out * n_in);
+        let x = seeds::values(n_out as u64 + 7, rows * n_in);
+        let expected = seeds::bits(&naive(&w, &x, n_in));
+        for float in [Float::F32, Float::F16, Float::BF16] {
+            for layout in [Layout::OutIn, Layout::InOut] {
+                for offset in [0, 1, 4] {
+                    let (bytes, offset) = stored(&w, n_out, n_in, float, layout, offset);
+                    let weights = Weights::new(&bytes[offset..], float, layout, n_out, n_in);
+                    for isa in Isa::all() {
+                        for parallel in [false, true] {
+                            let mut y = vec![f32::NAN; rows * n_out];
+                            if parallel {
+                                pool.install(|| matmul(isa, true, weights, &x, &mut y, rows));
+                            } else {
+                                matmul(isa, false, weights, &x, &mut y, rows);
+                            }
+                            assert_eq!(
+                                seeds::bits(&y),
+                                expected,
+                                "({n_out}, {n_in}) x {rows}: {float:?} {layout:?} at {offset}, {isa:?}, parallel {parallel}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_path_gives_the_bits_of_the_naive_product() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for n_in in seeds::LENGTHS.into_iter().filter(|&n| n > 0) {
+            for (n_out, rows) in [(1, 1), (3, 2), (5, 5), (18, 1), (33, 4)] {
+                run(n_out, n_in, rows, &pool);
+            }
+        }
+        // Large enough to be split over threads, by rows and by columns.
+        for (n_out, n_in, rows) in [(80, 64, 67), (512, 257, 1), (520, 256, 2), (64, 64, 33)] {
+            run(n_out, n_in, rows, &pool);
+        }
+    }
+
+    #[test]
+    fn nothing_in_gives_zero_and_nothing_out_gives_nothing() {
+        let mut y = [1.0, 1.0];
+        matmul(Isa::best(), false, Weights::new(&[], Float::F32, Layout::OutIn, 2, 0), &[], &mut y, 1);
+        assert_eq!(y, [0.0, 0.0]);
+        matmul(Isa::best(), false, Weights::new(&[], Float::F32, Layout::OutIn, 0, 3), &[0.0; 3], &mut [], 1);
+    }
+}
