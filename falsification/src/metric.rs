@@ -28,6 +28,9 @@ pub enum MetricError {
     /// The reference is zero everywhere, so nothing is relative to it.
     #[error("the reference is zero at every one of {0} values")]
     ZeroReference(usize),
+    /// A quantile is asked for that is none.
+    #[error("{0} is not a fraction between 0 and 1")]
+    NotAFraction(f64),
     /// An index lies outside the values.
     #[error("index {index} outside {len} values")]
     Index {
@@ -191,20 +194,22 @@ pub fn mean(values: &[f64]) -> Result<f64, MetricError> {
     Ok(values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The smallest value that at least the fraction `q` of the values do not exceed (nearest rank).
+/// The value that the fraction `q` of the values do not exceed, interpolated between neighbours as numpy does by default, so that the 99th
+/// percentile of fewer than a hundred values is not their largest.
 ///
 /// # Errors
 ///
-/// [`MetricError`] where the input is empty or not finite, or `q` is not in `(0, 1]`.
+/// [`MetricError`] where the input is empty or not finite, or `q` is not in `[0, 1]`.
 pub fn quantile(values: &[f64], q: f64) -> Result<f64, MetricError> {
     finite(values)?;
-    if !(q > 0.0 && q <= 1.0) {
-        return Err(MetricError::NotFinite { index: 0, value: q });
+    if !(0.0..=1.0).contains(&q) {
+        return Err(MetricError::NotAFraction(q));
     }
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let rank = (q * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().ok_or(MetricError::Empty)
+    let at = q * (sorted.len() - 1) as f64;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    Ok(low + (high - low) * at.fract())
 }
 
 /// The largest value.

@@ -181,6 +181,40 @@ impl Question {
     }
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mode::Whole => f.write_str("in one piece"),
+            Mode::Chunks(lengths) => write!(f, "in pieces of {lengths:?}"),
+            Mode::Stepwise => f.write_str("one by one"),
+            Mode::Threads(1) => f.write_str("on 1 thread"),
+            Mode::Threads(n) => write!(f, "on {n} threads"),
+            Mode::Batch(neighbours) => write!(f, "in a batch with {} neighbours", neighbours.len()),
+            Mode::Again(n) => write!(f, "in one piece, run {n} again"),
+            Mode::Concurrent(n) => write!(f, "for {n} askers at the same time"),
+        }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::Metadata => f.write_str("the model's metadata"),
+            Question::Tensors => f.write_str("the list of tensors"),
+            Question::Tokenize { text, add_special } => {
+                let brief: String = text.chars().take(40).collect();
+                write!(f, "ids of {brief:?} {} special tokens", if *add_special { "with" } else { "without" })
+            }
+            Question::Detokenize { ids } => write!(f, "bytes of {} ids", ids.len()),
+            Question::Logits { ids, positions: Positions::All, mode } => write!(f, "logits at all of {} ids, {mode}", ids.len()),
+            Question::Logits { ids, positions: Positions::Last, mode } => write!(f, "logits at the last of {} ids, {mode}", ids.len()),
+            Question::Generate { ids, max_new_tokens, .. } => write!(f, "{max_new_tokens} greedy tokens after {} ids", ids.len()),
+            Question::Sketch { ids, decode: false } => write!(f, "stage sketches at the last of {} ids", ids.len()),
+            Question::Sketch { ids, decode: true } => write!(f, "stage sketches of one decode step after {} ids", ids.len().saturating_sub(1)),
+        }
+    }
+}
+
 /// What a runtime understood of the model. A field that it does not report is `None`, which INSPECT finds red.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {

@@ -207,8 +207,8 @@ impl Verdict {
         Verdict { error: Some(kind), ..Verdict::new(Outcome::Error, expected, observed) }
     }
 
-    /// A failure of the runtime where an answer was due.
-    pub fn failure(failure: &Failure) -> Self {
+    /// A failure of the runtime where an answer was due; `due` names the answer.
+    pub fn failure(failure: &Failure, due: impl Into<String>) -> Self {
         let kind = match failure {
             Failure::Refused { .. } => ErrorKind::Refused,
             Failure::Crash { .. } => ErrorKind::Crash,
@@ -216,7 +216,7 @@ impl Verdict {
             Failure::Protocol { .. } => ErrorKind::Protocol,
             Failure::Unsupported { .. } => ErrorKind::Unsupported,
         };
-        Verdict::error(kind, "an answer", failure.to_string())
+        Verdict::error(kind, due, failure.to_string())
     }
 
     /// Judges `measures` that were taken over `compared` values: falsified if any of them breaks its bound.
@@ -265,12 +265,6 @@ impl Verdict {
         self.error = Some(ErrorKind::NothingCompared);
         self.observed = reason.to_owned();
         self
-    }
-}
-
-impl From<Failure> for Verdict {
-    fn from(failure: Failure) -> Self {
-        Verdict::failure(&failure)
     }
 }
 

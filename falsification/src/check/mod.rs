@@ -16,6 +16,17 @@ use crate::tolerance::Tolerances;
 use crate::verdict::Verdict;
 
 mod ask;
+mod distribution;
+mod edge;
+mod file;
+mod greedy;
+mod invariance;
+mod logits;
+mod perplexity;
+mod shape;
+mod sketch;
+mod text;
+mod tokens;
 
 /// What one trial of a check is about.
 #[derive(Clone, Copy)]
@@ -90,7 +101,22 @@ impl std::fmt::Debug for Check {
 
 /// Every check, in the order in which a newcomer reads them: file, configuration, tokens, numbers, text, invariances, edges.
 pub fn all() -> &'static [Check] {
-    static CATALOGUE: LazyLock<Vec<Check>> = LazyLock::new(Vec::new);
+    static CATALOGUE: LazyLock<Vec<Check>> = LazyLock::new(|| {
+        [
+            file::CHECKS,
+            tokens::CHECKS,
+            shape::CHECKS,
+            logits::CHECKS,
+            distribution::CHECKS,
+            sketch::CHECKS,
+            greedy::CHECKS,
+            text::CHECKS,
+            perplexity::CHECKS,
+            invariance::CHECKS,
+            edge::CHECKS,
+        ]
+        .concat()
+    });
     &CATALOGUE
 }
 

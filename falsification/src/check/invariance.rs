@@ -1,0 +1,248 @@
+//! F-P3 and INV: the answer does not depend on how it was computed, bit for bit. No golden is needed, only a prompt.
+
+use super::{Case, Check, Judged, Per, ask};
+use crate::golden::PromptEntry;
+use crate::observation::{Answers, Logits, Mode, Op, Positions, Question};
+use crate::verdict::{Owner, Place, Verdict};
+
+/// Prompts with full goldens stand for all where a check asks for many runs: two ordinary lengths and the context limit.
+const FULL: fn(&PromptEntry) -> bool = |prompt| prompt.full;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "F-P3-stepwise",
+        claim: "F-P3",
+        sentence: "ids fed one by one through the cache give the logits of one prefill",
+        refuted_by: "one bit that differs",
+        per: Per::Prompt(|_| true),
+        needs: &[Op::Logits, Op::Stepwise],
+        bounds: &[],
+        judge: |case, answers| same_bits(case, answers, |_| vec![Mode::Stepwise]),
+    },
+    Check {
+        id: "F-P3-chunks",
+        claim: "F-P3",
+        sentence: "ids fed in pieces of any length give the logits of one prefill",
+        refuted_by: "one bit that differs",
+        per: Per::Prompt(FULL),
+        needs: &[Op::Logits, Op::Chunks],
+        bounds: &[],
+        judge: |case, answers| same_bits(case, answers, |n| chunkings(n).into_iter().map(Mode::Chunks).collect()),
+    },
+    Check {
+        id: "F-P3-last",
+        claim: "F-P3",
+        sentence: "the logits at the last position do not depend on whether the others are asked for",
+        refuted_by: "one bit that differs",
+        per: Per::Prompt(|_| true),
+        needs: &[Op::Logits],
+        bounds: &[],
+        judge: last,
+    },
+    Check {
+        id: "F-P3-prefix",
+        claim: "F-P3",
+        sentence: "the logits of a beginning of the ids are the first rows of the logits of all, at lengths around every block boundary",
+        refuted_by: "one bit that differs: a kernel that depends on the length, or a position that sees what comes after it",
+        per: Per::Prompt(FULL),
+        needs: &[Op::Logits],
+        bounds: &[],
+        judge: prefix,
+    },
+    Check {
+        id: "INV-threads",
+        claim: "INV",
+        sentence: "the logits do not depend on the number of threads",
+        refuted_by: "one bit that differs",
+        per: Per::Prompt(FULL),
+        needs: &[Op::Logits, Op::Threads],
+        bounds: &[],
+        judge: |case, answers| same_bits(case, answers, |_| [1, 2, 3, 8].map(Mode::Threads).to_vec()),
+    },
+    Check {
+        id: "INV-rerun",
+        claim: "INV",
+        sentence: "a second and a third run give the logits of the first",
+        refuted_by: "one bit that differs",
+        per: Per::Prompt(FULL),
+        needs: &[Op::Logits],
+        bounds: &[],
+        judge: |case, answers| same_bits(case, answers, |_| vec![Mode::Again(1), Mode::Again(2)]),
+    },
+    Check {
+        id: "INV-batch",
+        claim: "INV",
+        sentence: "the logits do not depend on the neighbours in the batch",
+        refuted_by: "one bit that differs",
+        per: Per::Prompt(FULL),
+        needs: &[Op::Logits, Op::Batch],
+        bounds: &[],
+        judge: batch,
+    },
+];
+
+/// The first place where two answers of one shape differ.
+pub(super) struct Difference {
+    position: usize,
+    token: usize,
+    due: f32,
+    found: f32,
+}
+
+impl Difference {
+    pub(super) fn describe(&self) -> String {
+        let Difference { due, found, .. } = self;
+        format!("{found:e} (0x{:08x}) where {due:e} (0x{:08x}) is due", found.to_bits(), due.to_bits())
+    }
+
+    pub(super) fn place(&self, case: &Case) -> Place {
+        let token = u32::try_from(self.token).ok().map(|id| ask::token(case, id));
+        Place { position: Some(self.position), token, ..Place::default() }
+    }
+}
+
+/// Compares the bits of two answers. Their shapes were compared when they were asked for; values past the shorter one count as different.
+pub(super) fn first_difference(due: &Logits, found: &Logits) -> Option<Difference> {
+    let longer = if due.values.len() > found.values.len() { due.values.len() } else { found.values.len() };
+    let value = |logits: &Logits, i: usize| logits.values.get(i).copied().unwrap_or(f32::NAN);
+    let differs = |i: &usize| {
+        let (due, found) = (due.values.get(*i), found.values.get(*i));
+        due.map(|x| x.to_bits()) != found.map(|x| x.to_bits())
+    };
+    let at = (0..longer).find(differs)?;
+    let vocab = due.vocab.checked_sub(1).map_or(1, |rest| rest + 1);
+    Some(Difference { position: at / vocab, token: at % vocab, due: value(due, at), found: value(found, at) })
+}
+
+/// Asks for prompt and greedy ids in each mode and holds the bits against those of one prefill.
+fn same_bits(case: &Case, answers: &dyn Answers, modes: impl Fn(usize) -> Vec<Mode>) -> Judged {
+    let golden = ask::prompt(case)?;
+    let ids = golden.forced_ids();
+    let whole = ask::forced(case, answers, golden)?;
+    let mut compared = 0;
+    let modes = modes(ids.len());
+    let expected = format!("the bits of one prefill at {} positions, in each of {} runs", ids.len(), modes.len());
+    for mode in modes {
+        let question = Question::Logits { ids: ids.clone(), positions: Positions::All, mode: mode.clone() };
+        let logits = ask::logits(case, answers, &question, ids.len())?;
+        if let Some(difference) = first_difference(&whole, &logits) {
+            let observed = format!("{mode}: {}", difference.describe());
+            return Ok(Verdict::falsified(expected, observed).at(difference.place(case)).owned_by(Owner::Kernel));
+        }
+        compared += logits.values.len();
+    }
+    Ok(Verdict::corroborated(compared, expected, "the same bits"))
+}
+
+/// Ways to cut `n` ids: one apart at either end, pairs, and around blocks of 16.
+fn chunkings(n: usize) -> Vec<Vec<usize>> {
+    let pieces = |first: usize, length: usize| {
+        let mut pieces = vec![first.min(n)];
+        let mut rest = n - first.min(n);
+        while rest > 0 {
+            pieces.push(length.min(rest));
+            rest -= length.min(rest);
+        }
+        pieces
+    };
+    let mut all = vec![pieces(1, n), pieces(n.saturating_sub(1).max(1), 1), pieces(2, 2), pieces(16, 16), pieces(15, 17), pieces(17, 5)];
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn last(case: &Case, answers: &dyn Answers) -> Judged {
+    let golden = ask::prompt(case)?;
+    let ids = golden.forced_ids();
+    let whole = ask::forced(case, answers, golden)?;
+    let question = Question::Logits { ids: ids.clone(), positions: Positions::Last, mode: Mode::Whole };
+    let alone = ask::logits(case, answers, &question, 1)?;
+    let row = ids.len().checked_sub(1).and_then(|last| whole.row(last));
+    let row = row.ok_or_else(|| ask::missing("ids", "none"))?;
+    let due = Logits { n: 1, vocab: whole.vocab, values: row.to_vec() };
+    let expected = format!("the bits of row {} of {}", ids.len() - 1, ids.len());
+    match first_difference(&due, &alone) {
+        None => Ok(Verdict::corroborated(row.len(), expected, "the same bits")),
+        Some(difference) => {
+            let place = Place { position: Some(ids.len() - 1), ..difference.place(case) };
+            Ok(Verdict::falsified(expected, difference.describe()).at(place).owned_by(Owner::Kernel))
+        }
+    }
+}
+
+/// Lengths of beginnings: the smallest, and around powers of two.
+fn lengths(n: usize) -> Vec<usize> {
+    let near = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, n.saturating_sub(1)];
+    let mut lengths: Vec<usize> = near.into_iter().filter(|&length| length > 0 && length < n).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
+}
+
+fn prefix(case: &Case, answers: &dyn Answers) -> Judged {
+    let golden = ask::prompt(case)?;
+    let ids = golden.forced_ids();
+    let whole = ask::forced(case, answers, golden)?;
+    let lengths = lengths(ids.len());
+    let expected = format!("the first rows of {}, at lengths {lengths:?}", ids.len());
+    let mut compared = 0;
+    for length in lengths {
+        let logits = ask::logits(case, answers, &Question::logits(&ids[..length]), length)?;
+        let due = Logits { n: length, vocab: whole.vocab, values: whole.values[..length * whole.vocab].to_vec() };
+        if let Some(difference) = first_difference(&due, &logits) {
+            let observed = format!("{length} ids alone: {}", difference.describe());
+            return Ok(Verdict::falsified(expected, observed).at(difference.place(case)).owned_by(Owner::Kernel));
+        }
+        compared += logits.values.len();
+    }
+    Ok(Verdict::corroborated(compared, expected, "the same bits"))
+}
+
+/// Neighbours that differ in length and content: one id, the ids backwards, and a long one.
+fn neighbours(ids: &[u32], n_ctx: usize) -> Vec<Vec<u32>> {
+    let backwards: Vec<u32> = ids.iter().rev().copied().collect();
+    let long: Vec<u32> = ids.iter().copied().cycle().skip(1).take((ids.len() + 19).min(n_ctx)).collect();
+    vec![ids[..1].to_vec(), backwards, long]
+}
+
+fn batch(case: &Case, answers: &dyn Answers) -> Judged {
+    let ids = ask::prompt(case)?.forced_ids();
+    let n_ctx = case.model.index.config.n_ctx;
+    if ids.is_empty() {
+        return Err(ask::missing("ids", "none"));
+    }
+    same_bits(case, answers, |_| vec![Mode::Batch(neighbours(&ids, n_ctx)), Mode::Batch(neighbours(&ids, n_ctx)[1..2].to_vec())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunkings_cover_the_ids_and_leave_no_piece_empty() {
+        for n in 1..70 {
+            for pieces in chunkings(n) {
+                assert_eq!(pieces.iter().sum::<usize>(), n);
+                assert!(!pieces.contains(&0), "{n}: {pieces:?}");
+            }
+        }
+        assert!(chunkings(40).contains(&vec![39, 1]));
+        assert!(chunkings(40).contains(&vec![16, 16, 8]));
+    }
+
+    #[test]
+    fn values_past_the_shorter_answer_are_a_difference() {
+        let long = Logits { n: 2, vocab: 2, values: vec![1.0, 2.0, 3.0, 4.0] };
+        let short = Logits { n: 2, vocab: 2, values: vec![1.0, 2.0, 3.0] };
+        assert!(first_difference(&long, &short).is_some());
+        assert!(first_difference(&short, &long).is_some());
+        assert!(first_difference(&long, &long).is_none());
+    }
+
+    #[test]
+    fn signed_zeros_are_a_difference() {
+        let plus = Logits { n: 1, vocab: 1, values: vec![0.0] };
+        let minus = Logits { n: 1, vocab: 1, values: vec![-0.0] };
+        assert!(first_difference(&plus, &minus).is_some());
+    }
+}
