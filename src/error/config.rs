@@ -87,14 +87,6 @@ pub enum ConfigError {
         /// How.
         why: String,
     },
-    /// A model whose sizes together are past what any machine holds.
-    #[error("the sizes make a model of {parameters} parameters, the limit is {limit}")]
-    TooLarge {
-        /// How many parameters the fields ask for.
-        parameters: u128,
-        /// The limit.
-        limit: u128,
-    },
 }
 
 reasons!(ConfigError {
@@ -106,5 +98,4 @@ reasons!(ConfigError {
     UnknownField => "unknown-field",
     NotAMultiple => "not-a-multiple",
     Conflict => "conflict",
-    TooLarge => "too-large",
 });

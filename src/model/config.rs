@@ -1,11 +1,19 @@
 //! What `config.json` and `generation_config.json` say, resolved to numbers as transformers resolves them.
 
 use std::fmt::{self, Display, Formatter};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::Result;
+use self::fields::{Bounds, Fields};
+use crate::error::{ConfigError, InFile, Result};
+
+mod fields;
+mod lists;
+mod rope;
+
+type Checked<T> = std::result::Result<T, ConfigError>;
 
 /// The architectures that the engine computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +36,15 @@ impl Architecture {
             Architecture::Llama => "llama",
             Architecture::Qwen2 => "qwen2",
             Architecture::Gpt2 => "gpt2",
+        }
+    }
+
+    /// The class of transformers, as `architectures` names it.
+    pub fn class(self) -> &'static str {
+        match self {
+            Architecture::Llama => "LlamaForCausalLM",
+            Architecture::Qwen2 => "Qwen2ForCausalLM",
+            Architecture::Gpt2 => "GPT2LMHeadModel",
         }
     }
 }
@@ -157,6 +174,16 @@ pub struct Config {
 impl Config {
     /// Resolves the fields of `config.json` (`file` is its path, for messages) and `generation_config.json`.
     ///
+    /// Every field of `config.json` is in one of three lists: used, read past for a stated reason, or refused unless it changes
+    /// nothing; a field in none of them is refused. What is absent, or `null`, has the default of the configuration class of
+    /// transformers 5.23.0; only the sizes that no file leaves out (`vocab_size`, the width, the layers, the heads) must be
+    /// there. Where transformers takes an explicit `null` for "none" (`num_key_value_heads`, `sliding_window`, `bos_token_id`,
+    /// `eos_token_id`), so does this.
+    ///
+    /// **The ids that generation stops at** are those of `generation_config.json` if that file is there, even if it states none;
+    /// else those that `config.json` states, without a default. An id past the vocabulary is kept and noted: it stops nothing, and
+    /// small models are often published with the id of a large one. 0 is an id like any other.
+    ///
     /// # Errors
     ///
     /// [`Error::Config`](crate::Error::Config), naming file, field and value.
@@ -165,7 +192,290 @@ impl Config {
         generation_config: Option<&Map<String, Value>>,
         file: &Path,
     ) -> Result<Config> {
-        let _ = (config, generation_config, file);
-        unimplemented!()
+        let mut resolved = resolve(Fields::of(config)).in_file(file)?;
+        if let Some(generation_config) = generation_config {
+            let (fields, file) = (Fields::of(generation_config), file.with_file_name("generation_config.json"));
+            resolved.eos = fields.ids("eos_token_id").in_file(&file)?.unwrap_or_default();
+            note_what_greedy_leaves_out(fields, &mut resolved.notes);
+        }
+        for id in resolved.eos.iter().chain(&resolved.bos).filter(|id| **id as usize >= resolved.vocab_size) {
+            let size = resolved.vocab_size;
+            resolved.notes.push(format!("token id {id} is stated as begin or end of text, and the vocabulary has {size} ids"));
+        }
+        Ok(resolved)
+    }
+}
+
+/// Bounds that keep a configuration from asking for more than any model has, so that nothing is allocated on its word alone.
+/// The largest published values: 405B has 126 layers of width 16,384 with an MLP of 53,248; vocabularies end at 262,144, contexts at
+/// 10,485,760.
+const MAX_LAYERS: usize = 4_096;
+const MAX_WIDTH: usize = 1 << 20;
+const MAX_HEADS: usize = 1 << 14;
+const MAX_VOCAB: usize = 1 << 24;
+const MAX_CONTEXT: usize = 1 << 28;
+
+/// The names of the activation functions.
+const ACTIVATIONS: [(&str, Activation); 14] = [
+    ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
+    ("gelu", Activation::Gelu),
+    ("gelu_python", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("gelu_python_tanh", Activation::GeluTanh),
+    ("gelu_fast", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
+    ("quick_gelu", Activation::QuickGelu),
+    ("relu", Activation::Relu),
+    ("relu2", Activation::Relu2),
+    ("tanh", Activation::Tanh),
+    ("sigmoid", Activation::Sigmoid),
+];
+
+fn resolve(fields: Fields) -> Checked<Config> {
+    let architecture = architecture(fields)?;
+    let mut notes = Vec::new();
+    lists::check(architecture, fields, &mut notes)?;
+    match architecture {
+        Architecture::Llama => rotary(fields, architecture, notes),
+        Architecture::Qwen2 => rotary(fields, architecture, notes),
+        Architecture::Gpt2 => gpt2(fields, notes),
+    }
+}
+
+fn architecture(fields: Fields) -> Checked<Architecture> {
+    let known = "llama, qwen2, gpt2";
+    let name = fields.required("model_type", fields.word("model_type")?)?;
+    let architecture = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
+    let architecture = architecture.ok_or_else(|| ConfigError::UnknownValue {
+        field: "model_type".to_owned(),
+        found: name.to_owned(),
+        known,
+    })?;
+    match fields.words("architectures")? {
+        Some(classes) if !classes.is_empty() && !classes.contains(&architecture.class()) => {
+            let (field, found) = ("architectures".to_owned(), classes.join(", "));
+            Err(ConfigError::UnknownValue { field, found, known: architecture.class() })
+        }
+        _ => Ok(architecture),
+    }
+}
+
+/// llama and qwen2. Defaults: `configuration_llama.py`, `configuration_qwen2.py`.
+fn rotary(fields: Fields, architecture: Architecture, mut notes: Vec<String>) -> Checked<Config> {
+    let is_qwen2 = architecture == Architecture::Qwen2;
+    let sizes = Sizes::read(fields, ["hidden_size", "num_hidden_layers", "num_attention_heads"], |name, bounds| {
+        fields.count(name, bounds)
+    })?;
+    let Sizes { vocab_size, hidden_size, n_layers, n_heads } = sizes;
+    let stated_kv_heads = fields.count("num_key_value_heads", 1..=MAX_HEADS)?;
+    let n_kv_heads = match stated_kv_heads {
+        Some(n) => n,
+        None if is_qwen2 && !fields.is_null("num_key_value_heads") => 32,
+        None => n_heads,
+    };
+    divides(("num_attention_heads", n_heads), ("num_key_value_heads", n_kv_heads))?;
+    let stated_head_dim = fields.count("head_dim", 1..=MAX_WIDTH)?;
+    // transformers asks this of llama even where the width of a head is stated.
+    if !is_qwen2 || stated_head_dim.is_none() {
+        divides(("hidden_size", hidden_size), ("num_attention_heads", n_heads))?;
+    }
+    let head_dim = stated_head_dim.unwrap_or(hidden_size / n_heads);
+    if !head_dim.is_multiple_of(2) {
+        let bounds = "an even number (rotary embeddings turn pairs)".to_owned();
+        return Err(ConfigError::OutOfRange { field: "head_dim".to_owned(), value: head_dim.to_string(), bounds });
+    }
+    let n_ctx = fields.count("max_position_embeddings", 1..=MAX_CONTEXT)?;
+    let n_ctx = n_ctx.unwrap_or(if is_qwen2 { 32_768 } else { 2_048 });
+    Ok(Config {
+        architecture,
+        vocab_size,
+        hidden_size,
+        n_layers,
+        n_heads,
+        n_kv_heads,
+        head_dim,
+        intermediate_size: fields
+            .count("intermediate_size", 1..=MAX_WIDTH)?
+            .unwrap_or(if is_qwen2 { 22_016 } else { 11_008 }),
+        n_ctx,
+        norm_eps: fields.number("rms_norm_eps", Bounds::UnderOne)?.unwrap_or(1e-6),
+        activation: activation(fields, "hidden_act", Activation::Silu)?,
+        tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+        attention_bias: is_qwen2 || fields.flag("attention_bias")?.unwrap_or(false),
+        mlp_bias: !is_qwen2 && fields.flag("mlp_bias")?.unwrap_or(false),
+        rope: Some(rope::resolve(fields, n_ctx, &mut notes)?),
+        windows: if is_qwen2 { windows(fields, n_layers)? } else { vec![None; n_layers] },
+        scale_attn_weights: true,
+        scale_attn_by_inverse_layer_idx: false,
+        bos: bos(fields, if is_qwen2 { None } else { Some(1) })?,
+        eos: fields.ids("eos_token_id")?.unwrap_or_default(),
+        notes,
+    })
+}
+
+/// gpt2. Defaults: `configuration_gpt2.py`, whose `attribute_map` gives four fields a second name.
+fn gpt2(fields: Fields, notes: Vec<String>) -> Checked<Config> {
+    let either = |name: &str, bounds: RangeInclusive<usize>| {
+        let second = GPT2_NAMES.iter().find(|(first, _)| *first == name).map(|(_, second)| *second);
+        let Some(second) = second else { return fields.count(name, bounds) };
+        match (fields.count(name, bounds.clone())?, fields.count(second, bounds)?) {
+            (Some(a), Some(b)) if a != b => Err(ConfigError::Conflict {
+                field: name.to_owned(),
+                other: second.to_owned(),
+                why: format!("two names of one size, {a} and {b}"),
+            }),
+            (a, b) => Ok(a.or(b)),
+        }
+    };
+    let Sizes { vocab_size, hidden_size, n_layers, n_heads } =
+        Sizes::read(fields, ["n_embd", "n_layer", "n_head"], either)?;
+    divides(("n_embd", hidden_size), ("n_head", n_heads))?;
+    Ok(Config {
+        architecture: Architecture::Gpt2,
+        vocab_size,
+        hidden_size,
+        n_layers,
+        n_heads,
+        n_kv_heads: n_heads,
+        head_dim: hidden_size / n_heads,
+        intermediate_size: fields.count("n_inner", 1..=MAX_WIDTH)?.unwrap_or(4 * hidden_size),
+        n_ctx: either("n_positions", 1..=MAX_CONTEXT)?.unwrap_or(1_024),
+        norm_eps: fields.number("layer_norm_epsilon", Bounds::UnderOne)?.unwrap_or(1e-5),
+        activation: activation(fields, "activation_function", Activation::GeluTanh)?,
+        tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(true),
+        attention_bias: true,
+        mlp_bias: true,
+        rope: None,
+        windows: vec![None; n_layers],
+        scale_attn_weights: fields.flag("scale_attn_weights")?.unwrap_or(true),
+        scale_attn_by_inverse_layer_idx: fields.flag("scale_attn_by_inverse_layer_idx")?.unwrap_or(false),
+        bos: bos(fields, Some(50_256))?,
+        eos: fields.ids("eos_token_id")?.unwrap_or_default(),
+        notes,
+    })
+}
+
+/// gpt2's own names, and those that transformers reads as the same.
+const GPT2_NAMES: [(&str, &str); 4] = [
+    ("n_embd", "hidden_size"),
+    ("n_layer", "num_hidden_layers"),
+    ("n_head", "num_attention_heads"),
+    ("n_positions", "max_position_embeddings"),
+];
+
+/// The sizes that must be stated.
+struct Sizes {
+    vocab_size: usize,
+    hidden_size: usize,
+    n_layers: usize,
+    n_heads: usize,
+}
+
+impl Sizes {
+    /// Width, layers and heads go by the architecture's names for them.
+    fn read(
+        fields: Fields,
+        [width, layers, heads]: [&str; 3],
+        count: impl Fn(&str, RangeInclusive<usize>) -> Checked<Option<usize>>,
+    ) -> Checked<Self> {
+        let size = |name: &str, most: usize| fields.required(name, count(name, 1..=most)?);
+        Ok(Sizes {
+            vocab_size: size("vocab_size", MAX_VOCAB)?,
+            hidden_size: size(width, MAX_WIDTH)?,
+            n_layers: size(layers, MAX_LAYERS)?,
+            n_heads: size(heads, MAX_HEADS)?,
+        })
+    }
+}
+
+fn divides((field, value): (&'static str, usize), (divisor_field, divisor): (&'static str, usize)) -> Checked<()> {
+    if value.is_multiple_of(divisor) {
+        return Ok(());
+    }
+    Err(ConfigError::NotAMultiple { field, value, divisor_field, divisor })
+}
+
+fn activation(fields: Fields, name: &str, default: Activation) -> Checked<Activation> {
+    let Some(word) = fields.word(name)? else { return Ok(default) };
+    let known = ACTIVATIONS.iter().find(|(known, _)| *known == word);
+    known.map(|(_, activation)| *activation).ok_or_else(|| ConfigError::UnknownValue {
+        field: name.to_owned(),
+        found: word.to_owned(),
+        known: "silu, swish, gelu, gelu_python, gelu_new, gelu_pytorch_tanh, gelu_python_tanh, gelu_fast, gelu_accurate, \
+                quick_gelu, relu, relu2, tanh, sigmoid",
+    })
+}
+
+fn bos(fields: Fields, default: Option<u32>) -> Checked<Option<u32>> {
+    let is_none = fields.is_null("bos_token_id");
+    Ok(fields.id("bos_token_id")?.or(default.filter(|_| !is_none)))
+}
+
+/// qwen2's windows: `layer_types` where it is stated; else, under `use_sliding_window`, every layer from `max_window_layers` on.
+fn windows(fields: Fields, n_layers: usize) -> Checked<Vec<Option<usize>>> {
+    let stated = fields.count("sliding_window", 1..=MAX_CONTEXT)?;
+    let window = match stated {
+        _ if !fields.flag("use_sliding_window")?.unwrap_or(false) => None,
+        None if !fields.is_null("sliding_window") => Some(4_096),
+        stated => stated,
+    };
+    let first = fields.count("max_window_layers", 0..=MAX_CONTEXT)?.unwrap_or(28);
+    let Some(types) = fields.words("layer_types")? else {
+        return Ok((0..n_layers).map(|layer| window.filter(|_| layer >= first)).collect());
+    };
+    if types.len() != n_layers {
+        return Err(ConfigError::Conflict {
+            field: "layer_types".to_owned(),
+            other: "num_hidden_layers".to_owned(),
+            why: format!("{} types for {n_layers} layers", types.len()),
+        });
+    }
+    let window_of = |word: &str| match (word, window) {
+        ("full_attention" | "attention", _) => Ok(None),
+        ("sliding_attention", Some(window)) => Ok(Some(window)),
+        ("sliding_attention", None) => Err(ConfigError::Conflict {
+            field: "layer_types".to_owned(),
+            other: "use_sliding_window".to_owned(),
+            why: "a layer has sliding_attention, and there is no window".to_owned(),
+        }),
+        _ => Err(ConfigError::UnknownValue {
+            field: "layer_types".to_owned(),
+            found: word.to_owned(),
+            known: "full_attention, sliding_attention",
+        }),
+    };
+    types.into_iter().map(window_of).collect()
+}
+
+/// Settings of `generation_config.json` that change what transformers generates greedily, and not what is generated here, which is
+/// the most likely token of the logits as they are.
+const NOT_GREEDY: [(&str, Option<f64>); 17] = [
+    ("repetition_penalty", Some(1.0)),
+    ("encoder_repetition_penalty", Some(1.0)),
+    ("no_repeat_ngram_size", Some(0.0)),
+    ("min_length", Some(0.0)),
+    ("min_new_tokens", Some(0.0)),
+    ("num_beams", Some(1.0)),
+    ("guidance_scale", Some(1.0)),
+    ("penalty_alpha", Some(0.0)),
+    ("suppress_tokens", None),
+    ("begin_suppress_tokens", None),
+    ("bad_words_ids", None),
+    ("forced_bos_token_id", None),
+    ("forced_eos_token_id", None),
+    ("sequence_bias", None),
+    ("exponential_decay_length_penalty", None),
+    ("stop_strings", None),
+    ("watermarking_config", None),
+];
+
+fn note_what_greedy_leaves_out(fields: Fields, notes: &mut Vec<String>) {
+    for (name, neutral) in NOT_GREEDY {
+        if let Some(value) = fields.get(name) && (neutral.is_none() || value.as_f64() != neutral) {
+            let shown = fields::shown(value);
+            notes.push(format!("generation_config.json: `{name}` {shown} is not applied, generation is plainly greedy"));
+        }
     }
 }
