@@ -7,13 +7,17 @@
 pub mod checkpoint;
 pub mod error;
 pub mod escape;
+pub mod evaluate;
 pub mod format;
+pub mod generate;
 pub mod kernel;
 pub mod model;
+pub mod sketch;
 pub mod tokenizer;
 
 pub use checkpoint::{Checkpoint, Dtype, Tensor, Tensors};
 pub use error::{Error, Result};
 pub use escape::Escaped;
+pub use model::{KvCache, Logits, Model, Positions, Sequence, Stage};
 pub use model::config::{Activation, Architecture, Config, RopeConfig, RopeScaling};
 pub use tokenizer::Tokenizer;

@@ -31,6 +31,37 @@ pub enum ModelError {
         /// The shape that is due.
         expected: Vec<usize>,
     },
+    /// A weight of a dtype that no weight has.
+    #[error("tensor `{}`: dtype {found}, F32, F16 or BF16 is due", Escaped(.tensor))]
+    WrongDtype {
+        /// Its name.
+        tensor: String,
+        /// The dtype in the file.
+        found: Dtype,
+    },
+    /// A weight that is no finite number: whatever it is multiplied with would be none either.
+    #[error("tensor `{}`: element {index} of {n_elements} is {value}, a finite number is due", Escaped(.tensor))]
+    NotFinite {
+        /// Its name.
+        tensor: String,
+        /// The element, in row-major order.
+        index: usize,
+        /// How many elements there are.
+        n_elements: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A head of its own beside a configuration that says there is none.
+    #[error(
+        "tensor `{}` differs from `{}` although `tie_word_embeddings` is true: set it to false if the head is its own, or drop the tensor",
+        Escaped(.head), Escaped(.embedding)
+    )]
+    UntiedHead {
+        /// The name of the head.
+        head: String,
+        /// The name of the embedding.
+        embedding: String,
+    },
     /// A tensor made in memory whose bytes are not those of its shape.
     #[error("a tensor of shape {shape:?} and dtype {dtype} needs {} bytes, {held} were given", bytes(.needed))]
     WrongBytes {
@@ -53,6 +84,9 @@ reasons!(ModelError {
     MissingTensor => "missing-tensor",
     ExtraTensor => "extra-tensor",
     WrongShape => "wrong-shape",
+    WrongDtype => "wrong-dtype",
+    NotFinite => "not-finite",
+    UntiedHead => "untied-head",
     WrongBytes => "wrong-bytes",
 });
 
@@ -97,9 +131,23 @@ pub enum RequestError {
         /// Its index.
         index: usize,
     },
+    /// Logits that overflowed, or that are all minus infinity.
+    #[error("logit {index}, the largest, is {value}, so no token is the most likely one")]
+    InfiniteLogit {
+        /// Its index.
+        index: usize,
+        /// An infinity.
+        value: f32,
+    },
     /// No logits to choose from.
     #[error("no logits were given, at least one is due")]
     NoLogits,
+    /// A text with nothing to score.
+    #[error("{given} token ids were given, at least two are due: the first is not scored")]
+    TooShort {
+        /// The ids that were given.
+        given: usize,
+    },
     /// A window or a stride that no position fits.
     #[error("window {window} with stride {stride}: {why}")]
     Window {
@@ -118,6 +166,8 @@ reasons!(RequestError {
     ContextExceeded => "context-exceeded",
     ForeignCache => "foreign-cache",
     NanLogit => "nan-logit",
+    InfiniteLogit => "infinite-logit",
     NoLogits => "no-logits",
+    TooShort => "too-short",
     Window => "window",
 });

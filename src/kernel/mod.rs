@@ -15,7 +15,7 @@ pub mod softmax;
 pub mod widen;
 
 #[cfg(test)]
-mod seeds;
+pub(crate) mod seeds;
 
 /// Accumulators of a sum of `f32` products: element `k` goes to accumulator `k % LANES`.
 pub const LANES: usize = 16;

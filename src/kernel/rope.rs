@@ -56,28 +56,54 @@ impl Rope {
         self.attention_factor
     }
 
-    /// Cosines, then sines, of one position: `(2, head_dim / 2)`, appended to `out`.
-    pub fn angles(&self, position: usize, out: &mut Vec<f32>) {
-        let angle = |f: &f32| f64::from(*f) * position as f64;
-        out.extend(self.inv_freq.iter().map(|f| (angle(f).cos() * self.attention_factor) as f32));
-        out.extend(self.inv_freq.iter().map(|f| (angle(f).sin() * self.attention_factor) as f32));
+    /// The rotation at each of `positions`.
+    pub fn angles(&self, positions: &[usize]) -> Angles {
+        let mut table = Vec::with_capacity(positions.len() * 2 * self.inv_freq.len());
+        for &position in positions {
+            let angle = |f: &f32| f64::from(*f) * position as f64;
+            table.extend(self.inv_freq.iter().map(|f| (angle(f).cos() * self.attention_factor) as f32));
+            table.extend(self.inv_freq.iter().map(|f| (angle(f).sin() * self.attention_factor) as f32));
+        }
+        Angles { table, rows: positions.len(), half: self.inv_freq.len() }
     }
 }
 
-/// Turns every head of one row, `x (heads, head_dim)`, by the `angles (2, head_dim / 2)` of its position.
-///
-/// # Panics
-/// If `x` is not whole heads.
-pub fn rotate(angles: &[f32], x: &mut [f32]) {
-    let half = angles.len() / 2;
-    assert_eq!(x.len() % (2 * half).max(1), 0, "whole heads of {} numbers", 2 * half);
-    let (cos, sin) = angles.split_at(half);
-    for head in x.chunks_exact_mut(2 * half) {
-        let (lower, upper) = head.split_at_mut(half);
-        for i in 0..half {
-            let (a, b) = (lower[i], upper[i]);
-            lower[i] = a * cos[i] - b * sin[i];
-            upper[i] = b * cos[i] + a * sin[i];
+/// Rotations at some positions.
+#[derive(Debug, Clone)]
+pub struct Angles {
+    /// Cosines, then sines: `(rows, 2, half)`.
+    table: Vec<f32>,
+    rows: usize,
+    /// Half of `head_dim`.
+    half: usize,
+}
+
+impl Angles {
+    /// Cosines, then sines, of the `row`-th position: `(2, head_dim / 2)`.
+    ///
+    /// # Panics
+    /// If there are fewer positions.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.table[row * 2 * self.half..(row + 1) * 2 * self.half]
+    }
+
+    /// Turns every head of each row of `x (rows, heads, head_dim)` by the angles of that row.
+    ///
+    /// # Panics
+    /// If `x` is not as many rows of whole heads.
+    pub fn rotate(&self, x: &mut [f32]) {
+        assert_eq!(x.len() % (self.rows * 2 * self.half).max(1), 0, "{} rows of heads of {}", self.rows, 2 * self.half);
+        let half = self.half;
+        for (row, x) in x.chunks_exact_mut((x.len() / self.rows.max(1)).max(1)).enumerate() {
+            let (cos, sin) = self.row(row).split_at(half);
+            for head in x.chunks_exact_mut(2 * half) {
+                let (lower, upper) = head.split_at_mut(half);
+                for i in 0..half {
+                    let (a, b) = (lower[i], upper[i]);
+                    lower[i] = a * cos[i] - b * sin[i];
+                    upper[i] = b * cos[i] + a * sin[i];
+                }
+            }
         }
     }
 }
@@ -127,9 +153,7 @@ mod tests {
         for (head_dim, position) in [(2, 1), (8, 0), (8, 3), (24, 17), (64, 255)] {
             let mut x = seeds::values(head_dim as u64, 2 * head_dim);
             let expected: Vec<f64> = x.chunks(head_dim).flat_map(|x| naive(1e4, head_dim, position, x)).collect();
-            let mut angles = Vec::new();
-            rope(1e4, RopeScaling::Default, head_dim).angles(position, &mut angles);
-            rotate(&angles, &mut x);
+            rope(1e4, RopeScaling::Default, head_dim).angles(&[position]).rotate(&mut x);
             for (got, expected) in x.iter().zip(expected) {
                 assert!((f64::from(*got) - expected).abs() < 1e-4, "{head_dim} at {position}: {got} for {expected}");
             }
@@ -137,12 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn each_row_turns_by_its_own_position() {
+        let rope = rope(1e4, RopeScaling::Default, 8);
+        let x = seeds::values(2, 3 * 16);
+        let mut together = x.clone();
+        rope.angles(&[5, 6, 90]).rotate(&mut together);
+        for (r, position) in [5, 6, 90].into_iter().enumerate() {
+            let mut alone = x[16 * r..16 * (r + 1)].to_vec();
+            rope.angles(&[position]).rotate(&mut alone);
+            assert_eq!(seeds::bits(&together[16 * r..16 * (r + 1)]), seeds::bits(&alone));
+        }
+    }
+
+    #[test]
     fn position_zero_turns_nothing() {
         let mut x = seeds::values(1, 16);
         let before = seeds::bits(&x);
-        let mut angles = Vec::new();
-        rope(1e4, RopeScaling::Default, 8).angles(0, &mut angles);
-        rotate(&angles, &mut x);
+        rope(1e4, RopeScaling::Default, 8).angles(&[0]).rotate(&mut x);
         assert_eq!(seeds::bits(&x), before);
     }
 
@@ -150,10 +185,7 @@ mod tests {
     fn linear_scaling_at_a_multiple_is_no_scaling_at_the_position() {
         let (plain, linear) =
             (rope(1e4, RopeScaling::Default, 16), rope(1e4, RopeScaling::Linear { factor: 4.0 }, 16));
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        plain.angles(3, &mut a);
-        linear.angles(12, &mut b);
-        assert_eq!(seeds::bits(&a), seeds::bits(&b));
+        assert_eq!(seeds::bits(plain.angles(&[3]).row(0)), seeds::bits(linear.angles(&[12]).row(0)));
     }
 
     #[test]
@@ -183,9 +215,7 @@ mod tests {
             let yarn = rope(1e4, scaling(truncate), 64);
             assert_eq!(yarn.inv_freq()[0], plain.inv_freq()[0]);
             assert_eq!(yarn.inv_freq()[31], plain.inv_freq()[31] / 4.0);
-            let mut angles = Vec::new();
-            yarn.angles(0, &mut angles);
-            assert_eq!(angles[0], 1.138_629_4);
+            assert_eq!(yarn.angles(&[0]).row(0)[0], 1.138_629_4);
         }
         assert_ne!(rope(1e4, scaling(true), 64).inv_freq(), rope(1e4, scaling(false), 64).inv_freq());
     }
