@@ -8,7 +8,7 @@ use crate::Escaped;
 #[non_exhaustive]
 pub enum TokenizerError {
     /// A field that the tokenizer cannot do without.
-    #[error("`{field}` is missing")]
+    #[error("`{}` is missing", Escaped(.field))]
     Missing {
         /// The field, keys joined by dots.
         field: String,
@@ -58,6 +58,26 @@ pub enum TokenizerError {
         first: u32,
         /// The id among the added tokens.
         second: u32,
+    },
+    /// An added token that the library numbers otherwise than the file: it counts on from the vocabulary, in the file's order.
+    #[error("added token `{}` has id {stated}, the tokenizers library gives it {}", Escaped(.token), or_none(.given))]
+    Renumbered {
+        /// The token.
+        token: String,
+        /// The id in the file.
+        stated: u32,
+        /// The id that the library gives it.
+        given: Option<u32>,
+    },
+    /// A post-processor that puts in an id that no token has.
+    #[error("`post_processor`: `{}` stands for id {}, the ids are 0 to {}", Escaped(.token), Escaped(.id), .n_ids.saturating_sub(1))]
+    TemplateId {
+        /// The name that the post-processor gives it.
+        token: String,
+        /// The id.
+        id: String,
+        /// How many ids there are.
+        n_ids: u32,
     },
     /// An id that no token has, below one that a token has.
     #[error("no token has id {missing}, although the largest id is {largest}: the ids must not leave a gap")]
@@ -155,6 +175,10 @@ pub enum TokenizerError {
     },
 }
 
+fn or_none(id: &Option<u32>) -> String {
+    id.map_or("none".to_owned(), |id| id.to_string())
+}
+
 reasons!(TokenizerError {
     Missing => "missing",
     WrongType => "wrong-type",
@@ -162,6 +186,8 @@ reasons!(TokenizerError {
     IdOutOfRange => "id-out-of-range",
     DuplicateId => "duplicate-id",
     TwoIds => "two-ids",
+    Renumbered => "renumbered",
+    TemplateId => "template-id",
     IdGap => "id-gap",
     TooLong => "too-long",
     EmptyAddedToken => "empty-added-token",
