@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Case, Check, Judged, Per, ask};
+use crate::golden::TensorEntry;
 use crate::observation::{Answers, Op, TensorRow};
 use crate::verdict::{Owner, Place, Verdict};
 
@@ -112,12 +113,14 @@ fn statistics(case: &Case, answers: &dyn Answers) -> Judged {
             return Ok(Verdict::falsified(expected, observed).at(place(&row.name)).owned_by(Owner::File));
         }
     }
-    let total = rows.iter().try_fold(0u64, |sum, row| sum.checked_add(elements(&row.shape)?));
+    let tied = index.config.tie_word_embeddings;
+    let mut entries = rows.iter().map(|row| TensorEntry { name: row.name.clone(), dtype: row.dtype.clone(), shape: row.shape.clone() });
+    let total = entries.try_fold(0u64, |sum, entry| if entry.is_parameter(tied) { sum.checked_add(entry.elements()?) } else { Some(sum) });
     if total != Some(index.parameters) {
-        let observed = total.map_or_else(|| "more elements than can be counted".to_owned(), |total| format!("{total} elements"));
+        let observed = total.map_or_else(|| "more elements than can be counted".to_owned(), |total| format!("{total} parameters"));
         return Ok(Verdict::falsified(expected, observed).owned_by(Owner::File));
     }
-    Ok(Verdict::corroborated(rows.len(), expected, format!("{} tensors with {} elements", rows.len(), index.parameters)))
+    Ok(Verdict::corroborated(rows.len(), expected, format!("{} tensors with {} parameters", rows.len(), index.parameters)))
 }
 
 fn inspect(case: &Case, answers: &dyn Answers) -> Judged {

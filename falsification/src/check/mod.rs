@@ -16,6 +16,7 @@ use crate::tolerance::Tolerances;
 use crate::verdict::Verdict;
 
 mod ask;
+mod causal;
 mod distribution;
 mod edge;
 mod file;
@@ -113,6 +114,7 @@ pub fn all() -> &'static [Check] {
             text::CHECKS,
             perplexity::CHECKS,
             invariance::CHECKS,
+            causal::CHECKS,
             edge::CHECKS,
         ]
         .concat()

@@ -48,11 +48,12 @@ impl Loss {
     }
 }
 
-/// The ids of the golden's text, after the oracle's hash of them was held against the runtime's.
+/// The ids of the golden's text, special tokens added, as many as the oracle took, after its hash of them was held against the runtime's.
 fn text_ids(case: &Case, answers: &dyn Answers, golden: &PerplexityGolden) -> Judged<Vec<u32>> {
     let name = &golden.text.name;
     let text = case.model.texts.get(name).ok_or_else(|| ask::missing(&format!("the text `{name}`"), "it was not read"))?;
-    let ids = ask::tokenize(answers, text, golden.bos)?;
+    let ids = ask::tokenize(answers, text, true)?;
+    let ids = &ids[..ids.len().min(golden.tokens.saturating_add(1))];
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if digest != golden.ids_sha256 {

@@ -36,6 +36,16 @@ pub const MAX_JSON_BYTES: usize = 64 << 20;
 /// Largest golden safetensors that is read, in bytes: 256 positions of a 150,000 token vocabulary in float32 and float64 are 461 MB.
 pub const MAX_FULL_BYTES: usize = 1 << 30;
 
+/// Smallest margin, in nats, of a step that counts as clearly decided.
+pub const WIDE_MARGIN: f64 = 2.0;
+
+/// Margin, in nats, below which a step is nearly a tie.
+pub const KNIFE_MARGIN: f64 = 0.25;
+
+/// The oracle decodes through its cache and takes margins from a whole forward pass: where the two round apart, a margin is negative, by
+/// this many times the rounding of one logit at most.
+pub const TIE_MARGIN: f64 = 16.0;
+
 /// How many of the most likely tokens the oracle writes at a position, where the vocabulary has as many.
 pub const TOP_K: usize = 10;
 
@@ -286,6 +296,21 @@ pub struct Index {
     pub published: Option<Published>,
 }
 
+impl TensorEntry {
+    /// Whether its elements are parameters of the model. The causal masks that old GPT-2 checkpoints store are not, and a head that is the
+    /// embedding counts once.
+    pub fn is_parameter(&self, tie_word_embeddings: bool) -> bool {
+        let is_mask = self.name.ends_with(".attn.masked_bias") || self.name.ends_with(".attn.bias") && self.shape.len() == 4;
+        let is_tied_head = tie_word_embeddings && self.name == "lm_head.weight";
+        !is_mask && !is_tied_head
+    }
+
+    /// Number of elements, or `None` where it overflows.
+    pub fn elements(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1u64, |product, &side| product.checked_mul(u64::try_from(side).ok()?))
+    }
+}
+
 impl Index {
     /// Reads `index.json`. `file` names it in errors.
     ///
@@ -347,7 +372,7 @@ pub struct Greedy {
     pub text: String,
     /// Why it ended.
     pub stop: Stop,
-    /// At each step, the best logit minus the second best.
+    /// At each step, the chosen logit less the best other one, both from one forward pass over prompt and text together.
     pub margins: Vec<Hex32>,
     /// The class of the smallest margin.
     pub margin_class: MarginClass,
@@ -492,15 +517,15 @@ pub struct PerplexityGolden {
     pub window: usize,
     /// Tokens by which the window moves.
     pub stride: usize,
-    /// Whether the tokenizer's special tokens begin the text.
+    /// Whether the ids begin with the token that begins every text of this model.
     pub bos: bool,
-    /// How many tokens were predicted.
+    /// How many tokens were predicted: the first of the text's ids, special tokens added, is given, and as many follow.
     pub tokens: usize,
     /// Sum of their negative log-probabilities, in nats.
     pub sum_nll: Hex64,
-    /// Relative difference of the float64 run.
+    /// Sum of the absolute differences of each token's value to the float64 run, relative to its sum: no two errors cancel.
     pub floor: Hex32,
-    /// SHA-256 of the text's ids, each as four little-endian bytes.
+    /// SHA-256 of those `tokens + 1` ids, each as four little-endian bytes.
     pub ids_sha256: String,
 }
 
