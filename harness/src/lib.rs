@@ -1,1 +1,41 @@
-//! Roster, matrix, runtimes.
+//! The harness: which models there are, what is asked of which runtime, and what came of it.
+//!
+//! | module | one sentence |
+//! |---|---|
+//! | [`workspace`] | where the data lie and where output goes |
+//! | [`roster`] | models and goldens, from folders and variables; what is wrong with them is a red row |
+//! | [`golden_store`], [`hashes`] | golden and model files, held against their hashes, which are remembered |
+//! | [`matrix`] | cells x checks x prompts: the rows and their names |
+//! | [`runtime`] | what answers questions about an artifact: the trait, the engine, and the supervision of both |
+//! | [`observe`] | answers, asked once and shared |
+//! | [`trial`], [`guard`] | one row, judged; panics as values |
+//! | [`evidence`], [`report`], [`summary`] | a record for each row, and what people read of it |
+//! | [`list`] | what a folder says it is |
+//! | [`suite`] | the matrix as a test binary |
+//! | [`judge`], [`self_reference`] | one model folder without cargo; without a golden, the claims that need none |
+//! | [`cli`] | the command `ground-truth` |
+//!
+//! A datum walks one way: roster, matrix, artifact, runtime, observation, check, verdict, evidence, reporters.
+
+pub mod cli;
+pub mod escape;
+pub mod evidence;
+#[cfg(test)]
+mod fixture;
+pub mod golden_store;
+pub mod guard;
+pub mod hashes;
+pub mod judge;
+pub mod list;
+pub mod matrix;
+pub mod observe;
+pub mod report;
+pub mod roster;
+pub mod runtime;
+pub mod self_reference;
+pub mod suite;
+pub mod summary;
+pub mod trial;
+pub mod workspace;
+
+pub use suite::falsify;

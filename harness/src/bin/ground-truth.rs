@@ -1,2 +1,5 @@
-//! .
-fn main() {}
+//! The command `ground-truth`: see [`ground_truth_harness::cli`].
+
+fn main() -> std::process::ExitCode {
+    ground_truth_harness::cli::main()
+}

@@ -1,0 +1,162 @@
+//! The command `ground-truth`: the library without cargo's test runner.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | every row that was judged is corroborated; the request was answered |
+//! | 1 | a row is falsified or in error; the request was refused |
+//! | 2 | the command line cannot be understood |
+//! | 3 | nothing could be judged |
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::escape;
+
+mod folder;
+mod judge;
+mod list;
+mod run;
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Corroborated, or answered.
+    Green = 0,
+    /// Falsified, in error, or refused.
+    Red = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// Nothing could be judged.
+    Nothing = 3,
+}
+
+/// Falsify language-model files and runtimes.
+#[derive(Debug, Parser)]
+#[command(name = "ground-truth", version, arg_required_else_help = true, after_help = "Exit codes: 0 corroborated or answered, 1 falsified, in error or refused, 2 usage, 3 nothing could be judged.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Judge one model folder: its rows of the matrix, or, without a golden, the claims that need none
+    Judge {
+        /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json
+        model: PathBuf,
+        /// The model's golden folder, or a folder that holds one of the model's name
+        #[arg(long)]
+        golden: Option<PathBuf>,
+        /// Judge only the rows whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Print the records as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Continue a text greedily
+    Run {
+        /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json
+        model: PathBuf,
+        /// The text to continue
+        #[arg(long)]
+        prompt: String,
+        /// How many tokens at most
+        #[arg(long, default_value_t = 32)]
+        max_new_tokens: usize,
+        /// Print ids, text and the reason of stopping as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a model folder says it is
+    Inspect {
+        /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json
+        model: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every tensor of a model folder with its statistics
+    Tensors {
+        /// A Hugging Face folder: config.json, *.safetensors
+        model: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the models of the roster
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What went wrong with a request, and what to do next.
+struct Refusal {
+    message: String,
+    next: String,
+    exit: Exit,
+}
+
+impl Refusal {
+    fn new(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            next: next.into(),
+            exit: Exit::Red,
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap prints help and version to stdout and counts them as success.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Green } as u8);
+        }
+    };
+    let done = match arguments.command {
+        Command::Judge { model, golden, only, json } => judge::judge(&model, golden.as_deref(), only, json),
+        Command::Run { model, prompt, max_new_tokens, json } => run::run(&model, &prompt, max_new_tokens, json),
+        Command::Inspect { model, json } => folder::inspect(&model, json),
+        Command::Tensors { model, json } => folder::tensors(&model, json),
+        Command::List { json } => list::list(json),
+    };
+    let exit = done.unwrap_or_else(|refusal| {
+        eprintln!("error: {}", escape::line(&refusal.message));
+        eprintln!("next:  {}", escape::lines(&refusal.next));
+        refusal.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// Prints a finished answer. A reader that has gone away is no error of ours.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a value as JSON that no terminal obeys.
+fn print_json<T: serde::Serialize>(value: &T) -> Result<Exit, Refusal> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Refusal::new(format!("failed to write JSON: {error}"), "report this as a bug of ground-truth"))?;
+    print(&(escape::json(&text) + "\n"));
+    Ok(Exit::Green)
+}
+
+/// The refusal of a model folder.
+fn no_model(folder: &Path, error: &ground_truth::Error) -> Refusal {
+    let next = if folder.is_dir() {
+        "mend the file that is named; a model folder holds config.json, *.safetensors and tokenizer.json".to_owned()
+    } else {
+        "give the path of a Hugging Face folder; `ground-truth list` shows those of the roster".to_owned()
+    };
+    Refusal::new(format!("failed to open the model: {error}"), next)
+}

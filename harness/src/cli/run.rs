@@ -1,0 +1,66 @@
+//! `run`: a text, continued greedily.
+//!
+//! Nothing is printed before all of it is known. Generated text is somebody else's: its control characters are shown as escapes,
+//! line ends and tabs apart, into a pipe as on a terminal.
+
+use std::path::Path;
+
+use ground_truth::{Checkpoint, Model, Tokenizer, generate};
+use serde::Serialize;
+
+use super::{Exit, Refusal, no_model, print, print_json};
+use crate::escape;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    schema: &'static str,
+    model: String,
+    prompt: &'a str,
+    prompt_ids: &'a [u32],
+    ids: &'a [u32],
+    text: String,
+    stop: &'static str,
+}
+
+pub(super) fn run(folder: &Path, prompt: &str, max_new_tokens: usize, json: bool) -> Result<Exit, Refusal> {
+    let checkpoint = Checkpoint::open(folder).map_err(|error| no_model(folder, &error))?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let model = Model::from_checkpoint(&checkpoint).map_err(|error| no_model(folder, &error))?.with_threads(threads);
+    let Some(bytes) = &checkpoint.tokenizer else {
+        let file = checkpoint.tokenizer_file();
+        return Err(Refusal::new(
+            format!("failed to open the tokenizer: {}: absent", file.display()),
+            "convert the tokenizer to tokenizer.json (transformers: `AutoTokenizer.from_pretrained(..).save_pretrained(..)`)",
+        ));
+    };
+    let tokenizer = Tokenizer::from_bytes(bytes, &checkpoint.tokenizer_file()).map_err(|error| no_model(folder, &error))?;
+    tokenizer.check_fits(model.config().vocab_size).map_err(|error| no_model(folder, &error))?;
+
+    let asked = |error: ground_truth::Error| {
+        let n_ctx = model.config().n_ctx;
+        Refusal::new(
+            format!("failed to generate: {error}"),
+            format!("give a prompt of 1 to {} tokens", n_ctx.saturating_sub(1)),
+        )
+    };
+    let prompt_ids = tokenizer.encode(prompt, true).map_err(asked)?;
+    let generated = generate::generate(&model, &prompt_ids, max_new_tokens, true).map_err(asked)?;
+    let bytes = tokenizer.decode(&generated.ids).map_err(asked)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if json {
+        return print_json(&Answer {
+            schema: "ground-truth/run/1",
+            model: folder.to_string_lossy().into_owned(),
+            prompt,
+            prompt_ids: &prompt_ids,
+            ids: &generated.ids,
+            text,
+            stop: match generated.stop {
+                generate::Stop::Length => "length",
+                generate::Stop::Eos => "eos",
+            },
+        });
+    }
+    print(&format!("{}{}\n", escape::lines(prompt), escape::lines(&text)));
+    Ok(Exit::Green)
+}

@@ -1,0 +1,440 @@
+//! One JSON record for each judged row, under `<target>/ground-truth/<run>/`. Reporters read these and nothing else.
+//!
+//! `<run>` is `NEXTEST_RUN_ID` where nextest set it, else the start time and the process id. A record appears whole or not at all.
+//! Schema `ground-truth/evidence/1`; a field is added with the same number, removed or given another meaning with the next:
+//!
+//! | field | holds |
+//! |---|---|
+//! | `schema`, `run`, `name` | `ground-truth/evidence/1`; the run; the row's name, as in the list of tests |
+//! | `axes` | `model`, `format`, `quantization`, `runtime`, `check`, `prompt`; null for a row about the lists themselves |
+//! | `claim` | `id` in the register, `sentence` that was put to the test, `refuted_by` |
+//! | `verdict`, `error` | `corroborated`, `falsified` or `error`; the kind of error, or null |
+//! | `behind_gate` | whether the row was not judged because its gate is red |
+//! | `measures` | `name`, `observed`, `bound` (null: printed, never gated), `unit`; `"NaN"`, `"inf"`, `"-inf"` are strings |
+//! | `bounds`, `compared` | keys in `tolerances.toml`, empty where exact; how many values were compared |
+//! | `expected`, `observed` | what had to be, what was |
+//! | `place` | `stage`, `tensor`, `position`, `token` |
+//! | `owner`, `reproduce` | who most likely acts; the command that judges this row again |
+//! | `asked` | every question put to the runtime, as op and digest |
+//! | `duration_ms` | wall time, waiting for shared observations included |
+//! | `versions` | of the suite, the runtime, and of the oracle's packages |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ground_truth_falsification::verdict::{ErrorKind, Measure, Outcome, Owner, Place, Verdict};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::escape;
+use crate::hashes;
+
+/// The schema of a record.
+pub const SCHEMA: &str = "ground-truth/evidence/1";
+
+/// How many runs are kept. The oldest make room.
+const KEPT_RUNS: usize = 20;
+
+/// What every run's folder holds besides its records: the mark by which it is known to be ours to remove.
+const RUN_MARK: &str = ".run";
+
+/// One judged row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The run.
+    pub run: String,
+    /// The row's name.
+    pub name: String,
+    /// Where in the matrix it stands; none for a row about the lists.
+    pub axes: Option<Axes>,
+    /// What was put to the test.
+    pub claim: Claim,
+    /// `corroborated`, `falsified` or `error`.
+    pub verdict: String,
+    /// The kind of error.
+    pub error: Option<String>,
+    /// Whether the row was not judged because its gate is red.
+    pub behind_gate: bool,
+    /// The numbers.
+    pub measures: Vec<Number>,
+    /// Keys of the bounds in `tolerances.toml`.
+    pub bounds: Vec<String>,
+    /// How many values were compared.
+    pub compared: u64,
+    /// What had to be.
+    pub expected: String,
+    /// What was.
+    pub observed: String,
+    /// Where it is.
+    pub place: Where,
+    /// Who most likely has to act.
+    pub owner: String,
+    /// The command that judges this row again.
+    pub reproduce: String,
+    /// The questions that were asked.
+    pub asked: Vec<String>,
+    /// Wall time in milliseconds.
+    pub duration_ms: f64,
+    /// Versions of everything that took part.
+    pub versions: Versions,
+}
+
+/// The axes of the matrix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Axes {
+    /// The model's name in the roster.
+    pub model: String,
+    /// The container.
+    pub format: String,
+    /// The weight type.
+    pub quantization: String,
+    /// The runtime.
+    pub runtime: String,
+    /// The check's id.
+    pub check: String,
+    /// The prompt or text, where the row is about one.
+    pub prompt: Option<String>,
+}
+
+/// The claim of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Its id in the register.
+    pub id: String,
+    /// What must hold.
+    pub sentence: String,
+    /// What would refute it.
+    pub refuted_by: String,
+}
+
+/// One measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Number {
+    /// What was measured.
+    pub name: String,
+    /// The number.
+    #[serde(with = "any_float")]
+    pub observed: f64,
+    /// Its bound.
+    #[serde(with = "any_float_or_none")]
+    pub bound: Option<f64>,
+    /// Its unit.
+    pub unit: String,
+}
+
+/// Where a finding sits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Where {
+    /// The stage of the forward pass.
+    pub stage: Option<String>,
+    /// The tensor.
+    pub tensor: Option<String>,
+    /// The position.
+    pub position: Option<usize>,
+    /// The token.
+    pub token: Option<String>,
+}
+
+/// Versions of everything that took part.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// Of this suite.
+    pub suite: String,
+    /// Of the runtime.
+    pub runtime: String,
+    /// Of the oracle's packages.
+    pub oracle: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// A record of `verdict`, everything about its place in the matrix left empty.
+    pub fn of(run: &str, name: &str, verdict: &Verdict) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            run: run.to_owned(),
+            name: name.to_owned(),
+            axes: None,
+            claim: Claim {
+                id: String::new(),
+                sentence: verdict.claim.to_owned(),
+                refuted_by: String::new(),
+            },
+            verdict: verdict.outcome.name().to_owned(),
+            error: verdict.error.map(|kind| kind.name().to_owned()),
+            behind_gate: verdict.error == Some(ErrorKind::Gate),
+            measures: verdict.measures.iter().map(Number::from).collect(),
+            bounds: Vec::new(),
+            compared: verdict.compared,
+            expected: verdict.expected.clone(),
+            observed: verdict.observed.clone(),
+            place: Where::from(&verdict.place),
+            owner: Owner::name(verdict.owner).to_owned(),
+            reproduce: String::new(),
+            asked: Vec::new(),
+            duration_ms: 0.0,
+            versions: Versions {
+                suite: env!("CARGO_PKG_VERSION").to_owned(),
+                ..Versions::default()
+            },
+        }
+    }
+
+    /// Whether the row is green.
+    pub fn is_green(&self) -> bool {
+        self.verdict == Outcome::Corroborated.name()
+    }
+
+    /// Whether the claim was refuted, as opposed to not judged.
+    pub fn is_falsified(&self) -> bool {
+        self.verdict == Outcome::Falsified.name()
+    }
+
+    /// The record as JSON text that is safe to print.
+    ///
+    /// # Errors
+    /// What the JSON writer says.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| escape::json(&text) + "\n")
+    }
+}
+
+impl From<&Measure> for Number {
+    fn from(measure: &Measure) -> Self {
+        Self {
+            name: measure.name.to_owned(),
+            observed: measure.observed,
+            bound: measure.bound,
+            unit: measure.unit.to_owned(),
+        }
+    }
+}
+
+impl From<&Place> for Where {
+    fn from(place: &Place) -> Self {
+        Self {
+            stage: place.stage.clone(),
+            tensor: place.tensor.clone(),
+            position: place.position,
+            token: place.token.clone(),
+        }
+    }
+}
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    id: String,
+    folder: PathBuf,
+}
+
+impl Run {
+    /// The run of this process, under the output folder `out`. Nothing is created yet.
+    pub fn of_this_process(out: &Path) -> Self {
+        let nextest = std::env::var("NEXTEST_RUN_ID").ok();
+        let id = nextest.filter(|id| escape::is_plain_name(id)).unwrap_or_else(started_now);
+        Self::named(out, id)
+    }
+
+    /// The run with this id.
+    pub fn named(out: &Path, id: impl Into<String>) -> Self {
+        let id = id.into();
+        Self {
+            folder: out.join(&id),
+            id,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes one record.
+    ///
+    /// # Errors
+    /// What the file system says, naming the file.
+    pub fn write(&self, record: &Record) -> Result<PathBuf, String> {
+        let path = self.folder.join(format!("{}.json", escape::plain_name(&record.name)));
+        let written = self
+            .prepare()
+            .and_then(|()| Ok(record.to_json()?))
+            .and_then(|text| hashes::publish(&path, text.as_bytes()));
+        written
+            .map(|()| path.clone())
+            .map_err(|error| format!("evidence {}: {error}", escape::line(&path.to_string_lossy())))
+    }
+
+    /// Makes the folder. Whoever makes it also removes the runs that are too many.
+    fn prepare(&self) -> io::Result<()> {
+        if self.folder.join(RUN_MARK).is_file() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder)?;
+        fs::write(self.folder.join(RUN_MARK), "")?;
+        if let Some(runs) = self.folder.parent() {
+            forget_old_runs(runs, &self.folder);
+        }
+        Ok(())
+    }
+}
+
+/// Removes all but the newest [`KEPT_RUNS`] runs. That one cannot be removed is no reason to fail.
+fn forget_old_runs(runs: &Path, current: &Path) {
+    let Ok(entries) = fs::read_dir(runs) else {
+        return;
+    };
+    let mut ours: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path != current && path.join(RUN_MARK).is_file())
+        .filter_map(|path| Some((fs::metadata(path.join(RUN_MARK)).ok()?.modified().ok()?, path)))
+        .collect();
+    ours.sort();
+    let too_many = (ours.len() + 1).saturating_sub(KEPT_RUNS);
+    for (_, path) in ours.into_iter().take(too_many) {
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// `<UTC date and time>-<process id>`.
+fn started_now() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    format!("{}-{}", utc(seconds), std::process::id())
+}
+
+/// Seconds since 1970 as `YYYYMMDDTHHMMSSZ` (proleptic Gregorian, days counted from the first of March of year 0).
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+mod any_float {
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::de::Error;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Written {
+        Finite(f64),
+        Other(String),
+    }
+
+    impl From<f64> for Written {
+        fn from(value: f64) -> Self {
+            if value.is_finite() {
+                Written::Finite(value)
+            } else {
+                Written::Other(format!("{value}"))
+            }
+        }
+    }
+
+    impl Written {
+        pub(super) fn value<E: Error>(self) -> Result<f64, E> {
+            match self {
+                Written::Finite(value) => Ok(value),
+                Written::Other(word) => match word.as_str() {
+                    "NaN" => Ok(f64::NAN),
+                    "inf" => Ok(f64::INFINITY),
+                    "-inf" => Ok(f64::NEG_INFINITY),
+                    _ => Err(E::custom("a string that is not NaN, inf or -inf")),
+                },
+            }
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Written::from(*value).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Written::deserialize(deserializer)?.value()
+    }
+}
+
+mod any_float_or_none {
+    use super::any_float::Written;
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Written::from).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        Option::<Written>::deserialize(deserializer)?.map(Written::value).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, observed: f64) -> Record {
+        let verdict = Verdict {
+            measures: vec![Measure::gated("relative RMS", observed, f64::INFINITY, "")],
+            ..Verdict::falsified("x", "y\u{202e}z")
+        };
+        Record::of("run", name, &verdict)
+    }
+
+    #[test]
+    fn a_record_survives_its_json() {
+        for observed in [0.1, f64::NEG_INFINITY, 5e-324] {
+            let before = record("a::b", observed);
+            let text = before.to_json().unwrap();
+            assert!(!text.contains('\u{202e}'));
+            assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), before);
+        }
+        let text = record("a::b", f64::NAN).to_json().unwrap();
+        assert!(text.contains(r#""observed": "NaN""#), "{text}");
+        assert!(serde_json::from_str::<Record>(&text).unwrap().measures[0].observed.is_nan());
+    }
+
+    #[test]
+    fn records_of_different_rows_are_different_files() {
+        let out = tempfile::tempdir().unwrap();
+        let run = Run::named(out.path(), "one");
+        let names = ["a::b", "a::b/../../c", "a::b c", &"x".repeat(400)];
+        let paths: std::collections::BTreeSet<_> = names.iter().map(|name| run.write(&record(name, 1.0)).unwrap()).collect();
+        assert_eq!(paths.len(), names.len());
+        assert!(paths.iter().all(|path| path.parent() == Some(run.folder())));
+    }
+
+    #[test]
+    fn old_runs_make_room_and_foreign_folders_stay() {
+        let out = tempfile::tempdir().unwrap();
+        fs::create_dir_all(out.path().join("foreign")).unwrap();
+        for i in 0..KEPT_RUNS + 3 {
+            Run::named(out.path(), format!("run-{i:02}")).write(&record("a", 1.0)).unwrap();
+        }
+        let left = fs::read_dir(out.path()).unwrap().count();
+        assert_eq!(left, KEPT_RUNS + 1);
+        assert!(out.path().join("foreign").is_dir());
+        assert!(out.path().join(format!("run-{:02}", KEPT_RUNS + 2)).is_dir());
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "19700101T000000Z");
+        assert_eq!(utc(951_782_399), "20000228T235959Z");
+        assert_eq!(utc(951_782_400), "20000229T000000Z");
+        assert_eq!(utc(1_795_219_200), "20261121T000000Z");
+    }
+}

@@ -1,0 +1,150 @@
+use super::*;
+use crate::fixture::Fixture;
+
+fn store(fixture: &Fixture) -> GoldenStore {
+    let workspace = fixture.workspace();
+    let folder = roster::read_golden(&workspace, &fixture.path("golden/a")).unwrap();
+    GoldenStore::new(&workspace, &folder, &fixture.path("testdata/models/a"))
+}
+
+/// What `verify` says after `damage`.
+fn complaint(damage: impl FnOnce(&Fixture)) -> String {
+    let fixture = Fixture::carrying(&["a"]);
+    let store = store(&fixture);
+    assert_eq!(store.verify(), Ok(()), "sound before the damage");
+    damage(&fixture);
+    store.verify().expect_err("the damage is seen")
+}
+
+#[test]
+fn one_flipped_bit_anywhere_is_red_and_named() {
+    for file in [
+        "golden/a/arithmetic.json",
+        "golden/a/code.safetensors",
+        "golden/a/tokenizer.json",
+        "golden/a/perplexity-held-out.json",
+        "testdata/models/a/config.json",
+        "testdata/models/a/model.safetensors",
+        "testdata/models/a/tokenizer.json",
+    ] {
+        let said = complaint(|fixture| fixture.flip(file));
+        assert!(said.contains(&format!("{file}: altered")), "{file}: {said}");
+        assert!(said.contains("uv run golden/oracle.py testdata/models/a --carried"), "{said}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_red_and_named() {
+    for file in ["golden/a/code.json", "golden/a/tokenizer.json", "testdata/models/a/model.safetensors"] {
+        let said = complaint(|fixture| fixture.remove(file));
+        assert!(said.contains(&format!("{file}: absent")), "{said}");
+    }
+}
+
+#[test]
+fn a_file_of_another_size_is_red_with_both_numbers() {
+    let said = complaint(|fixture| fixture.write("testdata/models/a/model.safetensors", b"weight"));
+    assert!(said.contains("testdata/models/a/model.safetensors: has 6 bytes, the golden's index says 7"), "{said}");
+}
+
+#[test]
+fn a_renamed_file_is_both_missing_and_unlisted() {
+    let said = complaint(|fixture| {
+        fixture.remove("golden/a/code.json");
+        fixture.write("golden/a/coda.json", "the golden of a: code.json");
+    });
+    assert!(said.contains("golden/a/code.json: absent") && said.contains("golden/a/coda.json: not listed"), "{said}");
+}
+
+#[test]
+fn an_unlisted_file_is_red_where_it_changes_answers() {
+    let said = complaint(|fixture| fixture.write("golden/a/extra.json", ""));
+    assert!(said.contains("golden/a/extra.json: not listed in index.json"), "{said}");
+    let said = complaint(|fixture| fixture.write("golden/a/nested/x", ""));
+    assert!(said.contains("golden/a/nested: not listed"), "{said}");
+    let said = complaint(|fixture| fixture.write("testdata/models/a/generation_config.json", "{}"));
+    assert!(said.contains("testdata/models/a/generation_config.json: not among the model's files"), "{said}");
+    let fixture = Fixture::carrying(&["a"]);
+    fixture.write("testdata/models/a/README.md", "a word about the model");
+    assert_eq!(store(&fixture).verify(), Ok(()));
+}
+
+#[test]
+fn a_file_behind_a_folder_or_gone_folder_is_red() {
+    let said = complaint(|fixture| {
+        fixture.remove("golden/a/code.json");
+        fs::create_dir(fixture.path("golden/a/code.json")).unwrap();
+    });
+    assert!(said.contains("golden/a/code.json: not a regular file"), "{said}");
+    let said = complaint(|fixture| fixture.remove("testdata/models/a"));
+    assert!(said.contains("testdata/models/a/config.json: absent"), "{said}");
+}
+
+#[test]
+fn an_index_whose_lists_disagree_is_red() {
+    type Edit = fn(&mut serde_json::Value);
+    let edits: [(Edit, &str); 5] = [
+        (|index| index["golden_files"] = serde_json::json!([]), "`golden_files` lacks `arithmetic.json`"),
+        (|index| index["prompts"][0]["full"] = true.into(), "`golden_files` lacks `arithmetic.safetensors`"),
+        (|index| index["prompts"][1]["full"] = false.into(), "lists `code.safetensors`, which no prompt or text uses"),
+        (|index| index["model_files"] = serde_json::json!([]), "`model_files` is empty"),
+        (
+            |index| {
+                let again = index["golden_files"][0].clone();
+                index["golden_files"].as_array_mut().unwrap().push(again);
+            },
+            "lists `arithmetic.json` twice",
+        ),
+    ];
+    for (edit, says) in edits {
+        let fixture = Fixture::carrying(&["a"]);
+        let mut index = fixture.index("golden/a", "testdata/models/a", "a", true);
+        edit(&mut index);
+        fixture.write("golden/a/index.json", index.to_string());
+        let said = store(&fixture).verify().expect_err(says);
+        assert!(said.contains(says) && said.contains("golden/a/index.json"), "{said}");
+    }
+}
+
+#[test]
+fn many_complaints_are_counted() {
+    let said = complaint(|fixture| {
+        for file in ["arithmetic.json", "code.json", "code.safetensors", "tokenizer.json", "perplexity-held-out.json"] {
+            fixture.flip(&format!("golden/a/{file}"));
+        }
+        fixture.flip("testdata/models/a/config.json");
+        fixture.flip("testdata/models/a/tokenizer.json");
+    });
+    assert!(said.contains("; and 2 more. Restore"), "{said}");
+}
+
+#[test]
+fn a_text_that_was_altered_is_red() {
+    let fixture = Fixture::carrying(&["a"]);
+    let text = b"some held-out text";
+    let golden = serde_json::json!({
+        "schema": "ground-truth/golden/1", "model": "a",
+        "oracle": fixture.index("golden/a", "testdata/models/a", "a", true)["oracle"],
+        "text": {"name": "held-out", "sha256": escape::hex(&Sha256::digest(text))},
+        "window": 8, "stride": 4, "bos": true, "tokens": 5, "sum_nll": "4014000000000000", "floor": "33d6bf95", "ids_sha256": "00",
+    });
+    let golden = PerplexityGolden::parse(golden.to_string().as_bytes(), "perplexity-held-out.json").unwrap();
+    fixture.write("testdata/texts/held-out.txt", text);
+    let store = store(&fixture);
+    assert_eq!(store.text(&golden).as_deref(), Ok("some held-out text"));
+    fixture.flip("testdata/texts/held-out.txt");
+    let said = store.text(&golden).unwrap_err();
+    assert!(said.contains("testdata/texts/held-out.txt: altered"), "{said}");
+    fixture.remove("testdata/texts/held-out.txt");
+    assert!(store.text(&golden).unwrap_err().contains("testdata/texts/held-out.txt"));
+}
+
+#[test]
+fn a_file_over_its_cap_is_not_read() {
+    let fixture = Fixture::empty();
+    fixture.write("x", b"12345");
+    assert_eq!(read_capped(&fixture.path("x"), 5).unwrap(), b"12345");
+    let error = read_capped(&fixture.path("x"), 4).unwrap_err();
+    assert_eq!(error.to_string(), "has 5 bytes, the cap is 4");
+    assert!(read_capped(fixture.root(), 4).is_err());
+}

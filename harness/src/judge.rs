@@ -1,0 +1,327 @@
+//! One model folder, judged without cargo: what `ground-truth judge` does.
+//!
+//! With a golden these are the model's rows of the matrix, under their names there. Without one they are the rows of the checks that
+//! need none, and the answer says what was not tested and how to write the golden.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ground_truth_falsification::check;
+use serde::Serialize;
+
+use crate::escape;
+use crate::evidence::{Record, Run};
+use crate::matrix::{Matrix, Row};
+use crate::observe::Sessions;
+use crate::report;
+use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Roster, Settings};
+use crate::runtime::native::NativeRuntime;
+use crate::runtime::supervise::Deadlines;
+use crate::runtime::{Artifact, Format, Runtime};
+use crate::self_reference::{self, SelfReference};
+use crate::summary::{Summary, Tally, anonymous_memory};
+use crate::trial::{Laboratory, Setup};
+use crate::workspace::Workspace;
+
+/// What is to be judged.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The model folder.
+    pub model: &'a Path,
+    /// Its golden folder, or a folder that holds it under the model's name.
+    pub golden: Option<&'a Path>,
+    /// Judge only rows whose names contain this.
+    pub only: Option<String>,
+}
+
+/// Why nothing could be judged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unjudged {
+    /// What is wrong, naming the file.
+    pub message: String,
+    /// What to do next.
+    pub next: String,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Judged {
+    /// The rows there are.
+    pub matrix: Matrix,
+    /// The rows that were judged, in their order.
+    pub records: Vec<Record>,
+    /// What was not tested, and why: empty where there is a golden.
+    pub not_tested: Vec<String>,
+    /// The command that writes the missing golden.
+    pub oracle: Option<String>,
+    evidence: String,
+    elapsed: Duration,
+    peak_memory: Option<u64>,
+}
+
+/// The answer of `judge --json`.
+#[derive(Debug, Serialize)]
+pub struct Answer<'a> {
+    schema: &'static str,
+    corroborated: usize,
+    falsified: usize,
+    errors: usize,
+    not_tested: &'a [String],
+    oracle: Option<&'a str>,
+    rows: &'a [Record],
+}
+
+/// Judges one model folder with the engine.
+///
+/// # Errors
+/// [`Unjudged`] where there is no model folder, a golden that was named is absent or unreadable, or no row is left.
+pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unjudged> {
+    let begin = Instant::now();
+    let deadlines = Deadlines::from_env().map_err(|message| unjudged(message, "set the variable to a number of seconds, or unset it"))?;
+    let folder = model_folder(request.model)?;
+    let golden = find_golden(workspace, request, &folder.name)?;
+    let runtime: Arc<dyn Runtime> = Arc::new(NativeRuntime::new());
+    let mut oracle = None;
+    let (entry, checks, left_out) = match golden {
+        Some(golden) => {
+            let folder = ModelFolder { name: golden.index.model.clone(), ..folder };
+            (with_golden(folder, golden), check::all().iter().collect(), Vec::new())
+        }
+        None => {
+            oracle = Some(roster::oracle_command(workspace, &folder.path));
+            let (checks, left_out) = self_reference::checks();
+            (without_golden(folder, &runtime, deadlines)?, checks, left_out)
+        }
+    };
+    let models = entry.model.iter().cloned().collect::<Vec<_>>();
+    let roster = Roster {
+        entries: vec![entry],
+        models: models.clone(),
+        ..Roster::default()
+    };
+    let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks);
+    let rows: Vec<&Row> = matrix
+        .rows
+        .iter()
+        .filter(|row| request.only.as_ref().is_none_or(|only| row.name.contains(only)))
+        .collect();
+    let setup = Setup {
+        workspace: workspace.clone(),
+        runtime,
+        deadlines,
+        run: Run::of_this_process(workspace.out()),
+        models,
+        reproduce: reproduce(request),
+    };
+    let laboratory = Laboratory::new(setup, &matrix);
+    let (records, peak_memory) = judge_rows(&laboratory, &rows);
+    Ok(Judged {
+        records,
+        not_tested: left_out.iter().map(|check| format!("{}: {}", check.id, check.sentence)).collect(),
+        oracle,
+        evidence: workspace.show(laboratory.run().folder()),
+        elapsed: begin.elapsed(),
+        peak_memory,
+        matrix,
+    })
+}
+
+fn unjudged(message: impl Into<String>, next: impl Into<String>) -> Unjudged {
+    Unjudged {
+        message: message.into(),
+        next: next.into(),
+    }
+}
+
+fn model_folder(path: &Path) -> Result<ModelFolder, Unjudged> {
+    let next = "give the path of a Hugging Face folder: config.json, *.safetensors, tokenizer.json; `ground-truth list` shows those of the roster";
+    let shown = path.display();
+    let absolute = path
+        .canonicalize()
+        .map_err(|error| unjudged(format!("failed to open the model: {shown}: {error}"), next))?;
+    if !absolute.join("config.json").is_file() {
+        return Err(unjudged(format!("failed to open the model: {shown} holds no config.json"), next));
+    }
+    let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(ModelFolder {
+        name: escape::plain_name(&name),
+        path: absolute,
+        carried: false,
+    })
+}
+
+/// The golden that was named, else one of the model's name among those of the workspace.
+fn find_golden(workspace: &Workspace, request: &Request<'_>, name: &str) -> Result<Option<GoldenFolder>, Unjudged> {
+    let next = "name a folder that holds index.json, or write one: uv run golden/oracle.py MODEL_DIR --out DIR";
+    let folder = match request.golden {
+        Some(named) => {
+            let inside = [named.to_path_buf(), named.join(name)].into_iter().find(|folder| folder.join("index.json").is_file());
+            Some(inside.ok_or_else(|| unjudged(format!("failed to open the golden: {} holds no index.json", named.display()), next))?)
+        }
+        None => workspace_golden(workspace, name),
+    };
+    let Some(folder) = folder else {
+        return Ok(None);
+    };
+    roster::read_golden(workspace, &folder).map(Some).map_err(|message| unjudged(format!("failed to open the golden: {message}"), next))
+}
+
+fn workspace_golden(workspace: &Workspace, name: &str) -> Option<PathBuf> {
+    let named = Settings::from_env().golden.map(|value| roster::folders_of(workspace, &value)).unwrap_or_default();
+    named
+        .into_iter()
+        .flat_map(|folder| {
+            let own = folder.file_name().is_some_and(|last| last == name);
+            own.then(|| folder.clone()).into_iter().chain([folder.join(name)])
+        })
+        .chain([workspace.golden().join(name)])
+        .find(|folder| folder.join("index.json").is_file())
+}
+
+fn with_golden(folder: ModelFolder, golden: GoldenFolder) -> Entry {
+    Entry {
+        model: Some(folder),
+        golden,
+        not_tested: None,
+        refused: None,
+        self_reference: None,
+    }
+}
+
+/// Asks the runtime for what the checks without oracle need. A model that does not load is red at its gate, not unjudged.
+fn without_golden(folder: ModelFolder, runtime: &Arc<dyn Runtime>, deadlines: Deadlines) -> Result<Entry, Unjudged> {
+    let artifact = Artifact {
+        model: folder.name.clone(),
+        format: Format::Safetensors,
+        quantization: "unknown".to_owned(),
+        path: folder.path.clone(),
+    };
+    let sessions = Sessions::new(Arc::clone(runtime), artifact, deadlines);
+    let own = SelfReference::of(&folder.name, &sessions)
+        .map_err(|message| unjudged(format!("failed to load the model: {message}"), "mend what is named; nothing was judged"))?;
+    Ok(Entry {
+        golden: GoldenFolder {
+            path: folder.path.clone(),
+            index: Arc::new(own.model.index.clone()),
+        },
+        model: Some(folder),
+        not_tested: None,
+        refused: None,
+        self_reference: Some(Arc::new(own)),
+    })
+}
+
+/// Judges rows on every core. Records come back in the order of the rows.
+fn judge_rows(laboratory: &Laboratory, rows: &[&Row]) -> (Vec<Record>, Option<u64>) {
+    laboratory.expect(rows.iter().copied());
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(rows.len()));
+    let peak = Mutex::new(None);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((i, row)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| rows.get(i).map(|row| (i, row))) {
+                    let record = laboratory.judge(row);
+                    let memory = anonymous_memory();
+                    let mut peak = peak.lock().unwrap_or_else(PoisonError::into_inner);
+                    *peak = memory.max(*peak);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((i, record));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(i, _)| *i);
+    (done.into_iter().map(|(_, record)| record).collect(), peak.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn reproduce(request: &Request<'_>) -> Box<dyn Fn(&str) -> String + Send + Sync> {
+    let mut command = format!("cargo run -- judge {}", escape::shell(&request.model.to_string_lossy()));
+    if let Some(golden) = request.golden {
+        command.push_str(&format!(" --golden {}", escape::shell(&golden.to_string_lossy())));
+    }
+    Box::new(move |name| format!("{command} --only {}", escape::quoted(name)))
+}
+
+impl Judged {
+    /// How many rows came out which way.
+    pub fn tally(&self) -> Tally {
+        Tally::of(&self.records)
+    }
+
+    /// The answer as a value to be written as JSON.
+    pub fn to_json(&self) -> Answer<'_> {
+        let tally = self.tally();
+        Answer {
+            schema: "ground-truth/judge/1",
+            corroborated: tally.corroborated,
+            falsified: tally.falsified,
+            errors: tally.errors,
+            not_tested: &self.not_tested,
+            oracle: self.oracle.as_deref(),
+            rows: &self.records,
+        }
+    }
+
+    /// The answer for people: a line for each check, what was not tested, then the summary with the verdict last.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for line in table(&self.records) {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text.push('\n');
+        let summary = Summary {
+            matrix: &self.matrix,
+            records: &self.records,
+            evidence: self.evidence.clone(),
+            elapsed: self.elapsed,
+            peak_memory: self.peak_memory,
+        };
+        if let Some(command) = &self.oracle {
+            let ids: Vec<_> = self.not_tested.iter().filter_map(|line| line.split(':').next()).collect();
+            text.push_str(&format!("not tested    {} checks that compare with a golden, and there is none: {}\n", ids.len(), ids.join(", ")));
+            text.push_str(&format!("next          {command}\n"));
+        }
+        text.push_str(&summary.text());
+        text
+    }
+}
+
+/// One line for each check: how many rows, how many green, and the number that came closest to its bound.
+fn table(records: &[Record]) -> Vec<String> {
+    let mut order: Vec<&str> = Vec::new();
+    for record in records {
+        let check = record.axes.as_ref().map_or("matrix", |axes| axes.check.as_str());
+        if !order.contains(&check) {
+            order.push(check);
+        }
+    }
+    let width = order.iter().map(|check| check.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for check in order {
+        let of_check: Vec<&Record> =
+            records.iter().filter(|record| record.axes.as_ref().map_or("matrix", |axes| axes.check.as_str()) == check).collect();
+        let green = of_check.iter().filter(|record| record.is_green()).count();
+        let word = if green == of_check.len() { "ok " } else { "RED" };
+        let sentence = escape::line(&of_check[0].claim.sentence);
+        lines.push(format!("{word} {check:<width$} {green:>3}/{:<3} {sentence}{}", of_check.len(), tightest(&of_check)));
+    }
+    lines
+}
+
+/// The gated number with the largest share of its bound, over the rows of one check.
+fn tightest(records: &[&Record]) -> String {
+    let share = |observed: f64, bound: f64| if observed == bound { 1.0 } else { observed / bound };
+    let gated = records.iter().flat_map(|record| &record.measures).filter_map(|number| Some((number, share(number.observed, number.bound?))));
+    gated
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))
+        .map(|(number, _)| format!(" ({})", report::measure(number)))
+        .unwrap_or_default()
+}

@@ -1,0 +1,282 @@
+//! The rows: cells x checks x prompts.
+//!
+//! A row's name is `model::format::quantization::runtime::check[::prompt]`. Rows come cell by cell and, within a cell, prompt by
+//! prompt, so that what was observed on a prompt can be forgotten when its last check is done. What is wrong with the lists is a row
+//! too, `matrix::<subject>`, and always red.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ground_truth_falsification::check::{self, Check, Per};
+use ground_truth_falsification::golden::{Index, ModelGolden, TokenizerGolden};
+
+use crate::escape;
+use crate::roster::{Entry, Problem, Roster};
+use crate::runtime::{Artifact, Capabilities, Format};
+
+/// The id of the gate's row: hashes hold, the golden parses and passes its lint, the artifact loads without a warning.
+pub const GATE: &str = "F-G1";
+
+/// The id of the row that holds the roster's listing against the golden.
+pub const LIST: &str = "LIST";
+
+/// One artifact of one model, in one runtime.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// `model::format::quantization::runtime`.
+    pub name: String,
+    /// The name of the runtime.
+    pub runtime: String,
+    /// What the runtime loads.
+    pub artifact: Artifact,
+    /// The model and its golden.
+    pub entry: Entry,
+}
+
+/// What a row of a cell is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// The cell as a whole.
+    Cell,
+    /// The prompt with this place in the index.
+    Prompt(usize),
+    /// The perplexity golden with this place in the index.
+    Text(usize),
+}
+
+/// What a row does.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// Fails, and says what is wrong with the lists.
+    Problem(Problem),
+    /// Judges the gate of a cell.
+    Gate {
+        /// Place in [`Matrix::cells`].
+        cell: usize,
+    },
+    /// Holds the listing of a cell's model against its golden.
+    List {
+        /// Place in [`Matrix::cells`].
+        cell: usize,
+    },
+    /// Judges one check.
+    Check {
+        /// Place in [`Matrix::cells`].
+        cell: usize,
+        /// The check.
+        check: &'static Check,
+        /// What it is about.
+        subject: Subject,
+    },
+}
+
+impl Task {
+    /// The cell, and what the row is about in it. The gate and the listing need no observation.
+    pub fn cell(&self) -> Option<(usize, Subject)> {
+        match self {
+            Task::Problem(_) => None,
+            Task::Gate { cell } | Task::List { cell } => Some((*cell, Subject::Cell)),
+            Task::Check { cell, subject, .. } => Some((*cell, *subject)),
+        }
+    }
+}
+
+/// One named test.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its name, unique in the matrix.
+    pub name: String,
+    /// What it does.
+    pub task: Task,
+    /// Why it is listed as not tested.
+    pub not_tested: Option<String>,
+}
+
+/// How many rows there could be. A check that does not apply to a prompt is in none of the numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Rows whose model is at hand, out of those declared.
+    pub applicable: usize,
+    /// Rows whose format, architecture, weight type and ops the runtime declares, out of all.
+    pub declared: usize,
+    /// Rows of the whole catalogue on the whole roster.
+    pub total: usize,
+}
+
+/// Every row of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Matrix {
+    /// The cells, by name.
+    pub cells: Vec<Cell>,
+    /// The rows, in the order in which they are judged.
+    pub rows: Vec<Row>,
+    /// How many rows there could be.
+    pub coverage: Coverage,
+}
+
+impl Matrix {
+    /// The rows of `roster` for a runtime with these capabilities, by the whole catalogue of checks.
+    pub fn new(roster: &Roster, capabilities: &Capabilities) -> Self {
+        Self::of(roster, capabilities, &check::all().iter().collect::<Vec<_>>())
+    }
+
+    /// The same, by some of the checks.
+    pub fn of(roster: &Roster, capabilities: &Capabilities, checks: &[&'static Check]) -> Self {
+        let mut matrix = Self::default();
+        for problem in &roster.problems {
+            matrix.problem(problem.clone());
+        }
+        if !escape::is_plain_name(&capabilities.name) {
+            matrix.problem(Problem::new(
+                "runtime",
+                "a runtime name of [A-Za-z0-9._-]",
+                format!("`{}` cannot be a part of a test name", escape::line(&capabilities.name)),
+            ));
+            return matrix;
+        }
+        for entry in &roster.entries {
+            matrix.add_cell(entry, capabilities, checks);
+        }
+        if matrix.rows.is_empty() {
+            matrix.problem(Problem::new(
+                "empty",
+                "at least one row",
+                format!("runtime `{}` declares none of the roster's models", capabilities.name),
+            ));
+        }
+        matrix.refuse_equal_names();
+        matrix
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.rows.push(Row {
+            name: format!("matrix::{}", problem.subject),
+            task: Task::Problem(problem),
+            not_tested: None,
+        });
+    }
+
+    fn add_cell(&mut self, entry: &Entry, capabilities: &Capabilities, checks: &[&'static Check]) {
+        let index = &entry.golden.index;
+        let quantization = index.dtype.to_ascii_lowercase();
+        let format = Format::Safetensors;
+        let all = tasks(index, checks);
+        // The gate belongs to every cell, the listing to every cell with a golden.
+        let is_listed = entry.self_reference.is_none();
+        let house = 1 + usize::from(is_listed);
+        self.coverage.total += house + all.len();
+        if !capabilities.declares(format, &index.architecture, &quantization) {
+            return;
+        }
+        let declared: Vec<_> = all
+            .into_iter()
+            .filter(|(check, _)| capabilities.declares_ops(check.needs))
+            .collect();
+        self.coverage.declared += house + declared.len();
+        if entry.not_tested.is_none() {
+            self.coverage.applicable += house + declared.len();
+        }
+
+        let cell = self.cells.len();
+        let name = format!(
+            "{}::{format}::{}::{}",
+            index.model,
+            escape::plain_name(&quantization),
+            capabilities.name
+        );
+        self.push(format!("{name}::{GATE}"), Task::Gate { cell }, entry);
+        if is_listed {
+            self.push(format!("{name}::{LIST}"), Task::List { cell }, entry);
+        }
+        for (check, subject) in declared {
+            let row = match subject {
+                Subject::Cell => format!("{name}::{}", check.id),
+                Subject::Prompt(i) => format!("{name}::{}::{}", check.id, index.prompts[i].name),
+                Subject::Text(i) => format!("{name}::{}::{}", check.id, text_name(&index.perplexity[i])),
+            };
+            self.push(row, Task::Check { cell, check, subject }, entry);
+        }
+        self.cells.push(Cell {
+            name,
+            runtime: capabilities.name.clone(),
+            artifact: Artifact {
+                model: index.model.clone(),
+                format,
+                quantization,
+                path: entry.model.as_ref().map(|model| model.path.clone()).unwrap_or_default(),
+            },
+            entry: entry.clone(),
+        });
+    }
+
+    fn push(&mut self, name: String, task: Task, entry: &Entry) {
+        self.rows.push(Row {
+            name,
+            task,
+            not_tested: entry.not_tested.clone(),
+        });
+    }
+
+    /// Two rows of one name would be one row to every tool that filters by name.
+    fn refuse_equal_names(&mut self) {
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<String> = self
+            .rows
+            .iter()
+            .filter(|row| !seen.insert(row.name.as_str()))
+            .map(|row| row.name.clone())
+            .collect();
+        if twice.is_empty() {
+            return;
+        }
+        let mut kept = BTreeSet::new();
+        self.rows.retain(|row| kept.insert(row.name.clone()));
+        for name in twice {
+            self.problem(Problem::new(
+                format!("name::{}", escape::plain_name(&name)),
+                "unique row names",
+                format!("two rows are named {name}"),
+            ));
+        }
+    }
+}
+
+/// Every check on everything it applies to: first the cell, then prompt by prompt, then text by text.
+fn tasks(index: &Index, checks: &[&'static Check]) -> Vec<(&'static Check, Subject)> {
+    let bare = bare_golden(index);
+    let mut tasks = Vec::new();
+    let about = |check: &Check, subject: Subject| match (check.per, subject) {
+        (Per::Cell(applies), Subject::Cell) => applies(&bare),
+        (Per::Prompt(applies), Subject::Prompt(i)) => applies(&index.prompts[i]),
+        (Per::Perplexity, Subject::Text(_)) => true,
+        _ => false,
+    };
+    let subjects = std::iter::once(Subject::Cell)
+        .chain((0..index.prompts.len()).map(Subject::Prompt))
+        .chain((0..index.perplexity.len()).map(Subject::Text));
+    for subject in subjects {
+        tasks.extend(checks.iter().filter(|check| about(check, subject)).map(|check| (*check, subject)));
+    }
+    tasks
+}
+
+/// The golden as far as listing knows it: the index, no other file.
+fn bare_golden(index: &Index) -> ModelGolden {
+    ModelGolden {
+        tokenizer: TokenizerGolden {
+            schema: index.schema.clone(),
+            model: index.model.clone(),
+            oracle: index.oracle.clone(),
+            cases: Vec::new(),
+        },
+        perplexity: Vec::new(),
+        texts: BTreeMap::new(),
+        published: None,
+        index: index.clone(),
+    }
+}
+
+/// `perplexity-stories.json` is about the text `stories`.
+pub fn text_name(file: &str) -> &str {
+    let stem = file.strip_suffix(".json").unwrap_or(file);
+    stem.strip_prefix("perplexity-").unwrap_or(stem)
+}

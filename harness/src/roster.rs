@@ -1,0 +1,575 @@
+//! Which models and goldens there are.
+//!
+//! The roster is data: every folder under `testdata/models` and `golden`, and what five variables name. Relative values start at
+//! the workspace root. A value that names nothing is a [`Problem`], and a problem is a red row: a list that silently lost an entry
+//! would look like a list that never had it.
+//!
+//! | variable | holds |
+//! |---|---|
+//! | `GROUND_TRUTH_MODELS` | folders of model folders, or model folders, separated by colons |
+//! | `GROUND_TRUTH_GOLDEN` | folders of golden folders, or golden folders, separated by colons |
+//! | `GROUND_TRUTH_ARTIFACTS` | `model=file`, separated by colons; no format takes given files yet, so each one is red |
+//! | `GROUND_TRUTH_DATA` | one folder of other test data |
+//! | `GROUND_TRUTH_REQUIRE_ALL` | `1`: what would be listed as not tested is red |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ground_truth_falsification::golden::{Index, MAX_JSON_BYTES};
+
+use crate::escape;
+use crate::golden_store;
+use crate::self_reference::SelfReference;
+use crate::workspace::Workspace;
+
+/// Names further models.
+pub const MODELS_VARIABLE: &str = "GROUND_TRUTH_MODELS";
+/// Names further goldens.
+pub const GOLDEN_VARIABLE: &str = "GROUND_TRUTH_GOLDEN";
+/// Names files that somebody else converted.
+pub const ARTIFACTS_VARIABLE: &str = "GROUND_TRUTH_ARTIFACTS";
+/// Names the folder of other test data.
+pub const DATA_VARIABLE: &str = "GROUND_TRUTH_DATA";
+/// Makes red what would be listed as not tested.
+pub const REQUIRE_ALL_VARIABLE: &str = "GROUND_TRUTH_REQUIRE_ALL";
+
+/// Folders of `golden/` that hold no model's golden.
+const NOT_GOLDENS: [&str; 2] = ["schema", "vectors"];
+
+/// The variables as they were found; `None` is unset.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `GROUND_TRUTH_MODELS`.
+    pub models: Option<OsString>,
+    /// `GROUND_TRUTH_GOLDEN`.
+    pub golden: Option<OsString>,
+    /// `GROUND_TRUTH_ARTIFACTS`.
+    pub artifacts: Option<OsString>,
+    /// `GROUND_TRUTH_DATA`.
+    pub data: Option<OsString>,
+    /// `GROUND_TRUTH_REQUIRE_ALL`.
+    pub require_all: Option<OsString>,
+}
+
+impl Settings {
+    /// The variables of this process.
+    pub fn from_env() -> Self {
+        Self {
+            models: std::env::var_os(MODELS_VARIABLE),
+            golden: std::env::var_os(GOLDEN_VARIABLE),
+            artifacts: std::env::var_os(ARTIFACTS_VARIABLE),
+            data: std::env::var_os(DATA_VARIABLE),
+            require_all: std::env::var_os(REQUIRE_ALL_VARIABLE),
+        }
+    }
+
+    /// The settings as a prefix of a shell command, empty or ending in a space.
+    pub fn as_shell_prefix(&self) -> String {
+        [
+            (MODELS_VARIABLE, &self.models),
+            (GOLDEN_VARIABLE, &self.golden),
+            (ARTIFACTS_VARIABLE, &self.artifacts),
+            (DATA_VARIABLE, &self.data),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+        .map(|(name, value)| format!("{name}={} ", escape::shell(&value.to_string_lossy())))
+        .collect()
+    }
+}
+
+/// Something wrong with the lists themselves: a row of its own, red.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// What it is about, as parts of a test name: `golden::llama-tiny`, `variable::GROUND_TRUTH_MODELS::2`.
+    pub subject: String,
+    /// What had to be.
+    pub expected: String,
+    /// What is, naming the file and what to do.
+    pub observed: String,
+}
+
+impl Problem {
+    /// A problem with `subject`, the parts of a test name after `matrix::`.
+    pub fn new(subject: impl Into<String>, expected: impl Into<String>, observed: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            expected: expected.into(),
+            observed: observed.into(),
+        }
+    }
+}
+
+/// A model folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFolder {
+    /// Its name, the first part of every test name.
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
+    /// Whether it lies in `testdata/models`.
+    pub carried: bool,
+}
+
+/// A golden folder whose index could be read.
+#[derive(Debug, Clone)]
+pub struct GoldenFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Its `index.json`.
+    pub index: Arc<Index>,
+}
+
+/// A model with its golden, or a golden whose model is not at hand.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The model folder, if there is one.
+    pub model: Option<ModelFolder>,
+    /// The golden.
+    pub golden: GoldenFolder,
+    /// Why the rows of this entry are listed as not tested.
+    pub not_tested: Option<String>,
+    /// Why the rows of this entry fail at the gate, whatever its files hold.
+    pub refused: Option<String>,
+    /// What stands in for the golden where there is none.
+    pub self_reference: Option<Arc<SelfReference>>,
+}
+
+/// Every model of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Roster {
+    /// Models with goldens, by name.
+    pub entries: Vec<Entry>,
+    /// Every model folder, by name, those without golden too.
+    pub models: Vec<ModelFolder>,
+    /// What is wrong with the lists.
+    pub problems: Vec<Problem>,
+    /// The folder of other test data.
+    pub data: Option<PathBuf>,
+}
+
+impl Roster {
+    /// Reads the lists: folder names and golden indexes, nothing else.
+    pub fn read(workspace: &Workspace, settings: &Settings) -> Self {
+        let mut reader = Reader {
+            workspace,
+            problems: BTreeSet::new(),
+        };
+        let models = reader.models(settings);
+        let goldens = reader.goldens(settings);
+        let data = reader.data(settings);
+        reader.artifacts(settings);
+        let require_all = reader.require_all(settings);
+        let entries = reader.pair(&models, goldens, require_all);
+        Self {
+            entries,
+            models: models.into_values().collect(),
+            problems: reader.problems.into_iter().collect(),
+            data,
+        }
+    }
+}
+
+struct Reader<'a> {
+    workspace: &'a Workspace,
+    problems: BTreeSet<Problem>,
+}
+
+impl Reader<'_> {
+    fn red(&mut self, subject: String, expected: impl Into<String>, observed: impl Into<String>) {
+        self.problems.insert(Problem::new(subject, expected, observed));
+    }
+
+    fn show(&self, path: &Path) -> String {
+        self.workspace.show(path)
+    }
+
+    fn models(&mut self, settings: &Settings) -> BTreeMap<String, ModelFolder> {
+        let mut found = Vec::new();
+        let carried = self.workspace.models();
+        match subfolders(&carried) {
+            Ok(folders) => found.extend(folders.into_iter().map(|path| (path, true))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.red(
+                "models".into(),
+                "a readable folder of models",
+                format!("{}: {error}", self.show(&carried)),
+            ),
+        }
+        for (subject, path) in self.paths(MODELS_VARIABLE, settings.models.as_deref(), "config.json") {
+            if path.join("config.json").is_file() {
+                found.push((path, false));
+                continue;
+            }
+            match subfolders(&path) {
+                Ok(folders) if !folders.is_empty() => {
+                    found.extend(folders.into_iter().map(|path| (path, false)));
+                }
+                Ok(_) => {
+                    let shown = self.show(&path);
+                    self.red(subject, "at least one model folder", format!("{shown} holds no folder"));
+                }
+                Err(error) => {
+                    let shown = self.show(&path);
+                    self.red(subject, "a folder of models", format!("{shown}: {error}"));
+                }
+            }
+        }
+        self.named(found)
+    }
+
+    /// Gives every model folder its name and refuses what cannot have one.
+    fn named(&mut self, found: Vec<(PathBuf, bool)>) -> BTreeMap<String, ModelFolder> {
+        let mut models: BTreeMap<String, ModelFolder> = BTreeMap::new();
+        for (path, carried) in found {
+            let name = folder_name(&path);
+            let subject = format!("model::{}", escape::plain_name(&name));
+            let shown = self.show(&path);
+            if !escape::is_plain_name(&name) {
+                self.red(
+                    subject,
+                    "a folder name of [A-Za-z0-9._-], the first part of every test name",
+                    format!("{shown} cannot be a part of a test name: rename the folder"),
+                );
+            } else if !path.join("config.json").is_file() {
+                self.red(
+                    subject,
+                    "a model folder",
+                    format!("{shown} holds no config.json: complete it or move it elsewhere"),
+                );
+            } else if let Some(first) = models.get(&name) {
+                let first = self.show(&first.path);
+                self.red(
+                    subject,
+                    format!("one model named `{name}`"),
+                    format!("two: {first} and {shown}; rename one of them, with its golden"),
+                );
+            } else {
+                models.insert(name.clone(), ModelFolder { name, path, carried });
+            }
+        }
+        models
+    }
+
+    fn goldens(&mut self, settings: &Settings) -> BTreeMap<String, GoldenFolder> {
+        let mut found = Vec::new();
+        let golden = self.workspace.golden();
+        match subfolders(&golden) {
+            Ok(folders) => {
+                let is_model = |path: &PathBuf| !NOT_GOLDENS.contains(&folder_name(path).as_str());
+                found.extend(folders.into_iter().filter(is_model));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let shown = self.show(&golden);
+                self.red("goldens".into(), "a readable folder of goldens", format!("{shown}: {error}"));
+            }
+        }
+        for (subject, path) in self.paths(GOLDEN_VARIABLE, settings.golden.as_deref(), "index.json") {
+            if path.join("index.json").is_file() {
+                found.push(path);
+                continue;
+            }
+            match subfolders(&path) {
+                Ok(folders) if !folders.is_empty() => found.extend(folders),
+                Ok(_) => {
+                    let shown = self.show(&path);
+                    self.red(subject, "at least one golden folder", format!("{shown} holds no folder"));
+                }
+                Err(error) => {
+                    let shown = self.show(&path);
+                    self.red(subject, "a folder of goldens", format!("{shown}: {error}"));
+                }
+            }
+        }
+        let mut goldens: BTreeMap<String, GoldenFolder> = BTreeMap::new();
+        for path in found {
+            if let Some(folder) = self.golden(&path) {
+                let name = folder.index.model.clone();
+                if name != folder_name(&path) {
+                    let (shown, folder) = (self.show(&path.join("index.json")), escape::line(&folder_name(&path)));
+                    self.red(
+                        format!("golden::{}", escape::plain_name(&folder)),
+                        "a golden folder that bears its model's name",
+                        format!("{shown}: field `model` is `{name}`, the folder is `{folder}`"),
+                    );
+                } else if let Some(first) = goldens.get(&name) {
+                    let (first, second) = (self.show(&first.path), self.show(&path));
+                    self.red(
+                        format!("golden::{name}"),
+                        format!("one golden of `{name}`"),
+                        format!("two: {first} and {second}; keep one of them"),
+                    );
+                } else {
+                    goldens.insert(name, folder);
+                }
+            }
+        }
+        goldens
+    }
+
+    /// Reads one index, as far as listing needs it.
+    fn golden(&mut self, path: &Path) -> Option<GoldenFolder> {
+        let name = folder_name(path);
+        let subject = format!("golden::{}", escape::plain_name(&name));
+        match read_golden(self.workspace, path) {
+            Ok(folder) => Some(folder),
+            Err(observed) => {
+                self.red(subject, "a golden index that can be read", observed);
+                None
+            }
+        }
+    }
+
+    fn data(&mut self, settings: &Settings) -> Option<PathBuf> {
+        let value = settings.data.as_deref()?;
+        let path = self.workspace.resolve(value);
+        if !value.is_empty() && path.is_dir() {
+            return Some(path);
+        }
+        let shown = self.show(&path);
+        self.red(
+            format!("variable::{DATA_VARIABLE}"),
+            "a folder",
+            format!("{DATA_VARIABLE} names `{shown}`, which is no folder: correct it or unset it"),
+        );
+        None
+    }
+
+    fn artifacts(&mut self, settings: &Settings) {
+        let Some(value) = settings.artifacts.as_deref() else {
+            return;
+        };
+        for (position, segment) in segments(value) {
+            let text = escape::line(&segment.to_string_lossy());
+            let observed = match text.split_once('=') {
+                Some((model, file)) if !model.is_empty() && !file.is_empty() => format!(
+                    "{ARTIFACTS_VARIABLE} gives `{file}` for `{model}`; files other than safetensors folders are not judged yet: unset it"
+                ),
+                _ => format!("{ARTIFACTS_VARIABLE}, entry {position}: `{text}` is not of the form model=file"),
+            };
+            self.red(
+                format!("variable::{ARTIFACTS_VARIABLE}::{position}"),
+                "a file that a format of this version reads",
+                observed,
+            );
+        }
+    }
+
+    fn require_all(&mut self, settings: &Settings) -> bool {
+        match settings.require_all.as_deref().map(OsStr::as_bytes) {
+            None | Some(b"" | b"0") => false,
+            Some(b"1") => true,
+            Some(other) => {
+                let other = escape::line(&String::from_utf8_lossy(other));
+                self.red(
+                    format!("variable::{REQUIRE_ALL_VARIABLE}"),
+                    "1, 0 or nothing",
+                    format!("{REQUIRE_ALL_VARIABLE} is `{other}`"),
+                );
+                true
+            }
+        }
+    }
+
+    /// The folders that a variable names, each with the subject of a problem about it. `mark` is the file by which a folder is
+    /// itself what is looked for.
+    fn paths(&mut self, variable: &str, value: Option<&OsStr>, mark: &str) -> Vec<(String, PathBuf)> {
+        let Some(value) = value else {
+            return Vec::new();
+        };
+        let mut paths = Vec::new();
+        for (position, segment) in segments(value) {
+            let subject = format!("variable::{variable}::{position}");
+            let path = self.workspace.resolve(&segment);
+            if segment.is_empty() {
+                self.red(
+                    subject,
+                    "a folder in every entry",
+                    format!("{variable}, entry {position} is empty: remove the colon, or unset the variable"),
+                );
+            } else if !path.is_dir() {
+                let shown = self.show(&path);
+                self.red(
+                    subject,
+                    format!("a folder that holds {mark}, or folders that do"),
+                    format!("{variable}, entry {position}: {shown} is no folder; relative paths start at the workspace root"),
+                );
+            } else {
+                paths.push((subject, path));
+            }
+        }
+        paths
+    }
+
+    /// Joins models and goldens by name. What is missing on either side is red, unless it may be listed as not tested.
+    fn pair(
+        &mut self,
+        models: &BTreeMap<String, ModelFolder>,
+        goldens: BTreeMap<String, GoldenFolder>,
+        require_all: bool,
+    ) -> Vec<Entry> {
+        for model in models.values().filter(|model| !goldens.contains_key(&model.name)) {
+            let broken = format!("golden::{}", model.name);
+            if self.problems.iter().any(|problem| problem.subject == broken) {
+                continue;
+            }
+            let index = self.show(&self.workspace.golden().join(&model.name).join("index.json"));
+            let observed = format!("{index} is absent; write it: {}", oracle_command(self.workspace, &model.path));
+            self.red(
+                format!("model::{}", model.name),
+                format!("a golden of `{}`", model.name),
+                observed,
+            );
+        }
+        if models.is_empty() && goldens.is_empty() {
+            let (models, golden) = (self.workspace.models(), self.workspace.golden());
+            let observed = format!("{} and {} hold none", self.show(&models), self.show(&golden));
+            self.red("empty".into(), "at least one model with its golden", observed);
+        }
+        goldens
+            .into_iter()
+            .map(|(name, golden)| self.entry(models.get(&name), golden, require_all))
+            .collect()
+    }
+
+    fn entry(&self, model: Option<&ModelFolder>, golden: GoldenFolder, require_all: bool) -> Entry {
+        let index = &golden.index;
+        let home = self.show(&self.workspace.models().join(&index.model));
+        let (mut not_tested, mut refused) = (None, None);
+        match model {
+            None if index.carried => refused = Some(format!("carried model {home} is absent: restore the folder")),
+            None => {
+                let reason = format!("model `{}` is not carried and in no path of {MODELS_VARIABLE}", index.model);
+                if require_all {
+                    refused = Some(format!("{reason}, and {REQUIRE_ALL_VARIABLE} is 1"));
+                } else {
+                    not_tested = Some(reason);
+                }
+            }
+            Some(model) if model.carried != index.carried => {
+                let index_file = self.show(&golden.path.join("index.json"));
+                let (model, word) = (self.show(&model.path), index.carried);
+                refused = Some(format!(
+                    "{index_file} says `carried: {word}`, and the model lies in {model}; carried models lie in testdata/models, no others do"
+                ));
+            }
+            Some(_) => {}
+        }
+        Entry {
+            model: model.cloned(),
+            golden,
+            not_tested,
+            refused,
+            self_reference: None,
+        }
+    }
+}
+
+/// Reads the index of a golden folder, as far as listing needs it.
+///
+/// # Errors
+/// What is wrong with it, naming the file.
+pub fn read_golden(workspace: &Workspace, folder: &Path) -> Result<GoldenFolder, String> {
+    let file = folder.join("index.json");
+    let shown = workspace.show(&file);
+    let bytes = golden_store::read_capped(&file, MAX_JSON_BYTES as u64).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{shown} is absent: restore it, or remove the folder {}", workspace.show(folder)),
+        _ => format!("{shown}: {error}"),
+    })?;
+    let index = Index::parse(&bytes, &shown).map_err(|error| error.to_string())?;
+    listable(&index, &shown)?;
+    Ok(GoldenFolder {
+        path: folder.to_path_buf(),
+        index: Arc::new(index),
+    })
+}
+
+/// The folders that a colon-separated value names.
+pub fn folders_of(workspace: &Workspace, value: &OsStr) -> Vec<PathBuf> {
+    segments(value).map(|(_, segment)| workspace.resolve(segment)).collect()
+}
+
+/// The command that writes the golden of a model folder.
+pub fn oracle_command(workspace: &Workspace, model: &Path) -> String {
+    let carried = if model.starts_with(workspace.models()) { " --carried" } else { "" };
+    format!("uv run golden/oracle.py {}{carried}", escape::shell(&workspace.show(model)))
+}
+
+/// What has to hold of an index before rows can be named after it.
+fn listable(index: &Index, shown: &str) -> Result<(), String> {
+    let red = |reason: String| Err(format!("{shown}: {reason}"));
+    if !escape::is_plain_name(&index.model) {
+        return red("field `model` holds characters outside [A-Za-z0-9._-]".into());
+    }
+    if index.prompts.is_empty() {
+        return red("field `prompts` is empty: nothing would be tested".into());
+    }
+    let mut seen = BTreeSet::new();
+    for (i, prompt) in index.prompts.iter().enumerate() {
+        let name = escape::line(&prompt.name);
+        if !escape::is_plain_name(&prompt.name) {
+            return red(format!("field `prompts[{i}].name` is `{name}`, outside [A-Za-z0-9._-]"));
+        }
+        if !seen.insert(&prompt.name) {
+            return red(format!("field `prompts[{i}].name` repeats `{name}`"));
+        }
+    }
+    for file in index.golden_files.iter().chain(&index.model_files) {
+        if !escape::is_plain_name(&file.name) {
+            let name = escape::line(&file.name);
+            return red(format!("lists the file `{name}`, which is not a plain file name"));
+        }
+    }
+    for text in &index.perplexity {
+        if !escape::is_plain_name(text) {
+            return red(format!("lists the file `{}`, which is not a plain file name", escape::line(text)));
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a colon-separated value, counted from 1.
+fn segments(value: &OsStr) -> impl Iterator<Item = (usize, OsString)> + '_ {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b':')
+        .map(|segment| OsString::from_vec(segment.to_vec()))
+        .enumerate()
+        .map(|(i, segment)| (i + 1, segment))
+}
+
+/// The folders in a folder, sorted by name. Hidden ones, which tools leave behind, are none of ours.
+fn subfolders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let hidden = entry.file_name().as_bytes().starts_with(b".");
+        if !hidden && fs::metadata(entry.path())?.is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// The last part of a path; `.` and `..` are resolved first.
+fn folder_name(path: &Path) -> String {
+    let named = match path.file_name() {
+        Some(name) => name.to_owned(),
+        None => path
+            .canonicalize()
+            .ok()
+            .and_then(|path| path.file_name().map(OsStr::to_owned))
+            .unwrap_or_default(),
+    };
+    named.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;

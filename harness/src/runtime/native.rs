@@ -1,0 +1,267 @@
+//! The engine of this repository as a runtime.
+//!
+//! Sessions of one artifact share one loaded model while any of them lives: weights are read once, and the claims about concurrent
+//! use are put to the same memory that users share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use ground_truth::{Architecture, Checkpoint, Error, KvCache, Model, Sequence, Tokenizer, generate, sketch};
+
+use super::{Artifact, Capabilities, Failure, Format, Logits, Metadata, Op, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
+
+/// The engine, reading artifacts from disk or answering from one checkpoint in memory.
+pub struct NativeRuntime {
+    checkpoint: Option<Checkpoint>,
+    loaded: Mutex<HashMap<(PathBuf, usize), Weak<Loaded>>>,
+}
+
+/// One artifact, ready to answer.
+struct Loaded {
+    checkpoint: Checkpoint,
+    model: Model,
+    tokenizer: Option<Tokenizer>,
+}
+
+impl NativeRuntime {
+    /// The engine, reading each artifact from its path.
+    pub fn new() -> Self {
+        Self {
+            checkpoint: None,
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// The engine, answering from `checkpoint` whatever the artifact's path is.
+    pub fn with_checkpoint(checkpoint: Checkpoint) -> Self {
+        Self {
+            checkpoint: Some(checkpoint),
+            ..Self::new()
+        }
+    }
+
+    fn loaded(&self, path: &PathBuf, threads: usize) -> Result<Arc<Loaded>, Error> {
+        let key = (path.clone(), threads);
+        let find = |loaded: &HashMap<_, Weak<Loaded>>| loaded.get(&key).and_then(Weak::upgrade);
+        if let Some(model) = find(&self.loaded.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(model);
+        }
+        // Two sessions that load at once both read the file; the second to finish takes the first one's model.
+        let model = Arc::new(self.load_model(path, threads)?);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|_, model| model.strong_count() > 0);
+        Ok(find(&loaded).unwrap_or_else(|| {
+            loaded.insert(key, Arc::downgrade(&model));
+            model
+        }))
+    }
+
+    fn load_model(&self, path: &PathBuf, threads: usize) -> Result<Loaded, Error> {
+        let checkpoint = match &self.checkpoint {
+            Some(checkpoint) => checkpoint.clone(),
+            None => Checkpoint::open(path)?,
+        };
+        let model = Model::from_checkpoint(&checkpoint)?.with_threads(threads);
+        let tokenizer = match &checkpoint.tokenizer {
+            Some(bytes) => Some(Tokenizer::from_bytes(bytes, &checkpoint.tokenizer_file())?),
+            None => None,
+        };
+        if let Some(tokenizer) = &tokenizer {
+            tokenizer.check_fits(model.config().vocab_size)?;
+        }
+        Ok(Loaded {
+            checkpoint,
+            model,
+            tokenizer,
+        })
+    }
+}
+
+impl Default for NativeRuntime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Runtime for NativeRuntime {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "native".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            formats: vec![Format::Safetensors],
+            architectures: Architecture::ALL.iter().map(|a| a.name().to_owned()).collect(),
+            quantizations: ["f32", "f16", "bf16"].map(str::to_owned).to_vec(),
+            ops: Op::ALL.to_vec(),
+        }
+    }
+
+    fn load(&self, artifact: &Artifact, threads: usize) -> Result<Box<dyn Session>, Failure> {
+        let loaded = self.loaded(&artifact.path, threads).map_err(refused)?;
+        Ok(Box::new(NativeSession(loaded)))
+    }
+}
+
+struct NativeSession(Arc<Loaded>);
+
+/// A refusal of the engine, with its stable word.
+fn refused(error: Error) -> Failure {
+    Failure::Refused {
+        kind: error.kind().to_owned(),
+        message: error.to_string(),
+    }
+}
+
+impl NativeSession {
+    fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
+        self.0.tokenizer.as_ref().ok_or_else(|| Failure::Refused {
+            kind: "tokenizer".to_owned(),
+            message: format!("{}: absent", self.0.checkpoint.tokenizer_file().display()),
+        })
+    }
+
+    /// Feeds `ids` through `cache` and returns the rows asked for.
+    fn forward(&self, ids: &[u32], cache: &mut KvCache, positions: Positions) -> Result<Logits, Failure> {
+        self.0.model.forward(ids, cache, engine_positions(positions)).map(logits).map_err(refused)
+    }
+}
+
+fn engine_positions(positions: Positions) -> ground_truth::Positions {
+    match positions {
+        Positions::All => ground_truth::Positions::All,
+        Positions::Last => ground_truth::Positions::Last,
+    }
+}
+
+fn logits(logits: ground_truth::Logits) -> Logits {
+    Logits {
+        n: logits.n,
+        vocab: logits.vocab,
+        values: logits.values,
+    }
+}
+
+impl Session for NativeSession {
+    fn metadata(&mut self) -> Result<Metadata, Failure> {
+        let config = self.0.model.config();
+        Ok(Metadata {
+            architecture: Some(config.architecture.name().to_owned()),
+            n_layers: Some(config.n_layers),
+            n_heads: Some(config.n_heads),
+            n_kv_heads: Some(config.n_kv_heads),
+            head_dim: Some(config.head_dim),
+            hidden_size: Some(config.hidden_size),
+            intermediate_size: Some(config.intermediate_size),
+            vocab_size: Some(config.vocab_size),
+            n_ctx: Some(config.n_ctx),
+            tie_word_embeddings: Some(config.tie_word_embeddings),
+            bos: config.bos,
+            eos: Some(config.eos.clone()),
+        })
+    }
+
+    fn tensors(&mut self) -> Result<Vec<TensorRow>, Failure> {
+        Ok(tensor_rows(&self.0.checkpoint))
+    }
+
+    fn tokenize(&mut self, text: &str, add_special: bool) -> Result<Vec<u32>, Failure> {
+        self.tokenizer()?.encode(text, add_special).map_err(refused)
+    }
+
+    fn detokenize(&mut self, ids: &[u32]) -> Result<Vec<u8>, Failure> {
+        self.tokenizer()?.decode(ids).map_err(refused)
+    }
+
+    fn logits(&mut self, ids: &[u32], positions: Positions) -> Result<Logits, Failure> {
+        self.forward(ids, &mut self.0.model.new_cache(), positions)
+    }
+
+    fn logits_chunked(&mut self, ids: &[u32], positions: Positions, chunks: &[usize]) -> Result<Logits, Failure> {
+        if chunks.iter().try_fold(0usize, |sum, n| sum.checked_add(*n)) != Some(ids.len()) || chunks.is_empty() {
+            return Err(Failure::Refused {
+                kind: "request".to_owned(),
+                message: format!("chunks of {chunks:?} do not make up {} ids", ids.len()),
+            });
+        }
+        let mut cache = self.0.model.new_cache();
+        let mut answer: Option<Logits> = None;
+        let mut rest = ids;
+        for chunk in chunks {
+            let (now, later) = rest.split_at(*chunk);
+            rest = later;
+            let next = self.forward(now, &mut cache, positions)?;
+            match (&mut answer, positions) {
+                (Some(sum), Positions::All) => {
+                    sum.n += next.n;
+                    sum.values.extend_from_slice(&next.values);
+                }
+                (slot, _) => *slot = Some(next),
+            }
+        }
+        answer.ok_or_else(|| Failure::Protocol {
+            message: "no chunk, no logits".to_owned(),
+        })
+    }
+
+    fn logits_batch(&mut self, batch: &[Vec<u32>], positions: Positions) -> Result<Vec<Logits>, Failure> {
+        let mut caches: Vec<KvCache> = batch.iter().map(|_| self.0.model.new_cache()).collect();
+        let mut sequences: Vec<Sequence<'_>> = batch
+            .iter()
+            .zip(&mut caches)
+            .map(|(ids, cache)| Sequence { ids, cache })
+            .collect();
+        let answers = self.0.model.forward_batch(&mut sequences, engine_positions(positions)).map_err(refused)?;
+        Ok(answers.into_iter().map(logits).collect())
+    }
+
+    fn generate(&mut self, ids: &[u32], max_new_tokens: usize, stop_at_eos: bool) -> Result<(Vec<u32>, Stop), Failure> {
+        let generated = generate::generate(&self.0.model, ids, max_new_tokens, stop_at_eos).map_err(refused)?;
+        let stop = match generated.stop {
+            generate::Stop::Length => Stop::Length,
+            generate::Stop::Eos => Stop::Eos,
+        };
+        Ok((generated.ids, stop))
+    }
+
+    fn sketch(&mut self, ids: &[u32], decode: bool) -> Result<Vec<StageSketch>, Failure> {
+        let stages = sketch::sketch(&self.0.model, ids, decode).map_err(refused)?;
+        let stage = |stage: sketch::StageSketch| StageSketch {
+            stage: stage.stage,
+            rms: stage.rms,
+            mean: stage.mean,
+            projections: stage.projections,
+        };
+        Ok(stages.into_iter().map(stage).collect())
+    }
+}
+
+/// Name, type, shape and statistics of every tensor, in f64 over the finite elements.
+pub fn tensor_rows(checkpoint: &Checkpoint) -> Vec<TensorRow> {
+    checkpoint
+        .tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let values = tensor.to_f32();
+            let (mut n, mut sum, mut squares) = (0u64, 0.0f64, 0.0f64);
+            let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+            for value in values.iter().filter(|value| value.is_finite()).map(|value| f64::from(*value)) {
+                n += 1;
+                sum += value;
+                squares += value * value;
+                min = if value < min { value } else { min };
+                max = if value > max { value } else { max };
+            }
+            let mean = |sum: f64| if n == 0 { f64::NAN } else { sum / n as f64 };
+            TensorRow {
+                name: name.to_owned(),
+                dtype: tensor.dtype().to_string(),
+                shape: tensor.shape().to_vec(),
+                rms: mean(squares).sqrt(),
+                mean: mean(sum),
+                min,
+                max,
+                n_nonfinite: values.len() as u64 - n,
+            }
+        })
+        .collect()
+}
