@@ -12,6 +12,9 @@ use crate::check;
 /// Architectures that a record may name.
 pub const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "gpt2"];
 
+/// Errors that may count as kills: what a runtime does that ends a session.
+const FATAL: [&str; 3] = ["timeout", "crash", "protocol"];
+
 /// Shortest description that says something, in bytes.
 const MIN_WHAT: usize = 16;
 
@@ -62,6 +65,12 @@ pub struct Defect {
     /// Ids of the checks that must stay green.
     #[serde(default)]
     pub spares: Vec<String>,
+    /// The kind of refusal with which the engine must refuse to load what this defect made. Nothing else is then tried.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// The kinds of error that count as a kill of this defect: a runtime that hangs, crashes or breaks the protocol is found so.
+    #[serde(default)]
+    pub errors: Vec<String>,
 }
 
 impl Defect {
@@ -139,8 +148,18 @@ fn lint(defect: &Defect) -> Result<(), DefectError> {
     if !defect.strengths.iter().all(|strength| strength.is_finite()) || !defect.strengths.is_sorted_by(|a, b| a < b) {
         return Err(wrong(defect, "strengths", "must be finite and ascend, weakest first"));
     }
-    if defect.kills.is_empty() {
-        return Err(wrong(defect, "kills", "is empty: a defect that nothing kills shows a missing check"));
+    match (&defect.refused, defect.kills.is_empty() && defect.spares.is_empty()) {
+        (Some(kind), true) if !kind.trim().is_empty() => {}
+        (Some(_), _) => {
+            return Err(wrong(defect, "refused", "needs a kind, and neither kills nor spares: nothing is loaded that a check could see"));
+        }
+        (None, _) if defect.kills.is_empty() => {
+            return Err(wrong(defect, "kills", "is empty: a defect that nothing kills shows a missing check"));
+        }
+        (None, _) => {}
+    }
+    if let Some(kind) = defect.errors.iter().find(|kind| !FATAL.contains(&kind.as_str())) {
+        return Err(wrong(defect, "errors", format!("`{kind}` is none of {}", FATAL.join(", "))));
     }
     let mut named = BTreeSet::new();
     for (field, ids) in [("kills", &defect.kills), ("spares", &defect.spares)] {

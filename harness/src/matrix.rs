@@ -260,7 +260,7 @@ fn tasks(index: &Index, checks: &[&'static Check]) -> Vec<(&'static Check, Subje
 }
 
 /// The golden as far as listing knows it: the index, no other file.
-fn bare_golden(index: &Index) -> ModelGolden {
+pub(crate) fn bare_golden(index: &Index) -> ModelGolden {
     ModelGolden {
         tokenizer: TokenizerGolden {
             schema: index.schema.clone(),

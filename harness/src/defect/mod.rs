@@ -1,0 +1,63 @@
+//! Named faults, and the functions that make them.
+//!
+//! A defect is a record in `falsification/defects.toml` and a function here, joined by id. What a check is worth is what it does to
+//! them: [`power`](crate::power) tries every check on every defect.
+
+pub mod artifact;
+pub mod runtime;
+
+use std::collections::BTreeMap;
+
+use ground_truth_falsification::defect::{Defect, Kind};
+
+/// The function of a defect.
+#[derive(Clone, Copy)]
+pub enum Make {
+    /// Changes a loaded checkpoint.
+    Artifact(artifact::Edit),
+    /// Stands in front of a runtime.
+    Runtime(runtime::Fault),
+}
+
+/// A record and its function.
+#[derive(Clone, Copy)]
+pub struct Planted {
+    /// The record.
+    pub record: &'static Defect,
+    /// The function.
+    pub make: Make,
+}
+
+impl std::fmt::Debug for Planted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planted").field("id", &self.record.id).field("kind", &self.record.kind).finish_non_exhaustive()
+    }
+}
+
+/// Every defect, in the order of the records.
+///
+/// # Errors
+///
+/// A record without a function of its kind, or a function without a record: each is named.
+pub fn planted(records: &'static [Defect]) -> Result<Vec<Planted>, String> {
+    let mut makes: BTreeMap<&str, Make> = BTreeMap::new();
+    makes.extend(artifact::EDITS.iter().map(|(id, edit)| (*id, Make::Artifact(*edit))));
+    makes.extend(runtime::FAULTS.iter().map(|(id, fault)| (*id, Make::Runtime(*fault))));
+    let declared = artifact::EDITS.len() + runtime::FAULTS.len();
+    let mut wrong: Vec<String> = Vec::new();
+    if makes.len() != declared {
+        wrong.push(format!("{} functions share {} ids", declared, makes.len()));
+    }
+    let mut planted = Vec::new();
+    for record in records {
+        match (record.kind, makes.remove(record.id.as_str())) {
+            (Kind::Artifact, Some(make @ Make::Artifact(_))) | (Kind::Runtime, Some(make @ Make::Runtime(_))) => {
+                planted.push(Planted { record, make });
+            }
+            (_, None) => wrong.push(format!("`{}` has a record and no function", record.id)),
+            (kind, Some(_)) => wrong.push(format!("`{}` is recorded as {}, its function is not of that kind", record.id, kind.name())),
+        }
+    }
+    wrong.extend(makes.keys().map(|id| format!("`{id}` has a function and no record")));
+    if wrong.is_empty() { Ok(planted) } else { Err(wrong.join("; ")) }
+}

@@ -1,0 +1,71 @@
+//! Faults in a runtime: the artifact is right, and what comes back is not.
+//!
+//! Each is a [`Layered`] runtime around one that works, so it can be tried on any.
+
+mod echo;
+mod faults;
+mod layer;
+mod lies;
+
+use std::sync::Arc;
+
+use ground_truth_falsification::golden::{ModelGolden, PromptGolden};
+
+pub use layer::{Factory, Handler, Layered, Next, Outcome, Reply, Request, remembered};
+
+/// What a fault may know of the cell it is tried in.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The golden of the model: what a runtime that cheats has read.
+    pub golden: Arc<ModelGolden>,
+    /// The golden of each prompt that the checks will ask about.
+    pub prompts: Vec<Arc<PromptGolden>>,
+    /// The strength of the defect, 1 where it has none.
+    pub strength: f64,
+}
+
+/// Makes the faulty handlers of one cell.
+pub type Fault = fn(&Setting) -> Factory;
+
+/// Every runtime defect by the id of its record.
+pub const FAULTS: &[(&str, Fault)] = &[
+    // No answer, or the wrong one of an earlier request.
+    ("hangs", faults::hangs),
+    ("crashes", faults::crashes),
+    ("answers-late", faults::answers_late),
+    ("answers-previous", faults::answers_previous),
+    ("answers-empty", faults::answers_empty),
+    // State that outlives its request.
+    ("stale-cache", faults::stale_cache),
+    ("last-token-fed-twice", faults::last_token_fed_twice),
+    ("second-run-differs", faults::second_run_differs),
+    ("threads-differ", faults::threads_differ),
+    ("batch-neighbours-leak", faults::batch_neighbours_leak),
+    ("chunk-boundary-off", faults::chunk_boundary_off),
+    ("sessions-interfere", faults::sessions_interfere),
+    // Limits that are not kept.
+    ("empty-input-accepted", faults::empty_input_accepted),
+    ("ids-clamped", faults::ids_clamped),
+    ("context-truncated", faults::context_truncated),
+    ("eos-ignored", faults::eos_ignored),
+    ("eos-swallowed", faults::eos_swallowed),
+    ("one-token-too-many", faults::one_token_too_many),
+    // Values that are not what was computed.
+    ("golden-echoed", echo::golden_echoed),
+    ("logits-nan", lies::logits_nan),
+    ("logits-row-missing", lies::logits_row_missing),
+    ("logits-rows-late", lies::logits_rows_late),
+    ("logits-columns-cut", lies::logits_columns_cut),
+    ("logits-scaled", lies::logits_scaled),
+    ("logits-shifted", lies::logits_shifted),
+    ("logits-f16", lies::logits_f16),
+    ("logits-top-only", lies::logits_top_only),
+    ("training-text-memorised", lies::training_text_memorised),
+    ("token-missing", lies::token_missing),
+    ("special-never-added", lies::special_never_added),
+    ("special-not-decoded", lies::special_not_decoded),
+    ("metadata-wrong", lies::metadata_wrong),
+    ("metadata-field-missing", lies::metadata_field_missing),
+    ("tensor-unlisted", lies::tensor_unlisted),
+    ("sketch-stages-shifted", lies::sketch_stages_shifted),
+];

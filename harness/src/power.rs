@@ -1,0 +1,220 @@
+//! Power: every check tried on every defect, as a test binary.
+//!
+//! A check that cannot fail proves nothing, and one that fails on everything proves nothing either. So each pair of a check and a defect is
+//! a test of its own, and what it must come to is committed (`falsification/outcomes.toml`): killed, or spared, or an error where the
+//! defect is that no answer comes.
+//!
+//! | test | green when |
+//! |---|---|
+//! | `<defect>::<check>::<model>` | the outcome is the committed one |
+//! | `<defect>::F-G1::<model>` | the engine refuses to load the artifact, with the kind that the record names |
+//! | `effect::<defect>::<model>` | the logits move, or stay, as committed |
+//! | `control::<check>::<model>`, `control-layered::...` | the unbroken model by the same two ways is spared |
+//! | `alive::<tensor>::<model>` | zeroing the tensor moves the logits of some prompt by over 100 floors |
+//! | `record::<defect>` | its kills and spares are those of the table, in every model, and something kills it |
+//! | `proof::<check>` | some defect names the check in its kills |
+//! | `separation::<check>` | the weakest defect in its kills is 3 times past the bound or more |
+//! | `table::complete` | the table has an entry for each of these tests, and no other |
+//!
+//! Runtime defects stand in front of a runtime that remembers what it computed, so thirty of them cost little more than one. A check that
+//! reads a whole text (PPL, LEARNED) is tried on the defects that name it, not on all: it costs as much as all others together.
+//! Prompts are few and chosen by kind: see [`Bed`](bench::Bed).
+//!
+//! `GROUND_TRUTH_BLESS=1` writes the table from what was found. Where `CI` is set that is refused: a table that writes itself proves
+//! nothing.
+
+pub mod bench;
+mod plan;
+mod proof;
+mod summary;
+pub mod table;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
+use libtest_mimic::{Arguments, Failed, FormatSetting, Trial};
+
+use crate::evidence::{Axes, Claim, Record, Run};
+use crate::roster::{Roster, Settings};
+use crate::workspace::Workspace;
+use crate::{escape, guard, report};
+use plan::{Plan, Task};
+use table::Table;
+
+/// Rewrites the committed table.
+pub const BLESS_VARIABLE: &str = "GROUND_TRUTH_BLESS";
+
+/// Where the committed table lies, under the root of the workspace.
+const TABLE: &str = "falsification/outcomes.toml";
+
+/// Everything the trials share.
+struct Bureau {
+    plan: Plan,
+    table: Result<Table, String>,
+    blessing: bool,
+    run: Run,
+    reds: Mutex<Vec<Record>>,
+    separations: Mutex<Vec<(String, f64)>>,
+}
+
+/// What a trial came to, before it is written down.
+struct Finding {
+    verdict: Verdict,
+    sentence: String,
+    asked: Vec<String>,
+}
+
+impl Finding {
+    fn green(expected: impl Into<String>, observed: impl Into<String>) -> Self {
+        Self::of(Verdict::corroborated(1, expected, observed))
+    }
+
+    fn red(expected: impl Into<String>, observed: impl Into<String>) -> Self {
+        Self::of(Verdict::falsified(expected, observed).owned_by(Owner::Golden))
+    }
+
+    fn of(verdict: Verdict) -> Self {
+        Finding { verdict, sentence: String::new(), asked: Vec::new() }
+    }
+
+    fn claiming(mut self, sentence: impl Into<String>) -> Self {
+        self.sentence = sentence.into();
+        self
+    }
+}
+
+/// Runs the power tests, as the whole body of a test target with `harness = false`.
+pub fn main() -> ExitCode {
+    let begin = Instant::now();
+    let mut arguments = Arguments::from_args();
+    let workspace = Workspace::from_env();
+    let blessing = std::env::var_os(BLESS_VARIABLE).is_some_and(|value| value == "1");
+    if blessing && std::env::var_os("CI").is_some() {
+        eprintln!("{BLESS_VARIABLE} is set where CI is: the table is written by hand and reviewed; unset one of them");
+        return ExitCode::FAILURE;
+    }
+    let path = workspace.root().join(TABLE);
+    let table = std::fs::read_to_string(&path).map_err(|error| error.to_string()).and_then(|text| Table::parse(&text));
+    let roster = Roster::read(&workspace, &Settings::from_env());
+    let plan = match Plan::new(&workspace, &roster) {
+        Ok(plan) => plan,
+        Err(reason) => {
+            eprintln!("the power tests cannot be listed: {reason}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let table = table.map_err(|reason| format!("{TABLE}: {reason}"));
+    let bureau = Arc::new(Bureau {
+        plan,
+        table,
+        blessing,
+        run: Run::of_this_process(workspace.out()),
+        reds: Mutex::default(),
+        separations: Mutex::default(),
+    });
+    let trials: Vec<Trial> = bureau.plan.tasks.iter().map(|(name, task)| trial(&bureau, name, *task)).collect();
+    let is_judged = |trial: &Trial| !arguments.is_filtered_out(trial) && !arguments.is_ignored(trial);
+    for (i, _) in trials.iter().enumerate().filter(|(_, trial)| is_judged(trial)) {
+        if let Some(bench) = bureau.plan.bench(bureau.plan.tasks[i].1) {
+            bench.expect();
+        }
+    }
+    if arguments.format.is_none() && !arguments.list {
+        arguments.quiet = true;
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if arguments.list || std::env::var_os("NEXTEST").is_some() {
+        return conclusion.exit_code();
+    }
+    if blessing {
+        return bless(&bureau, &path);
+    }
+    let text = summary::text(&bureau, begin.elapsed());
+    if arguments.format == Some(FormatSetting::Json) {
+        eprint!("{text}")
+    } else {
+        print!("{text}")
+    }
+    conclusion.exit_code()
+}
+
+/// Writes what was found over what was committed.
+fn bless(bureau: &Bureau, path: &std::path::Path) -> ExitCode {
+    let mut table = bureau.table.clone().unwrap_or_default();
+    let (keys, checks) = (bureau.plan.keys(), bureau.plan.checks());
+    table.update(bureau.plan.found(), &keys.iter().cloned().collect(), &checks.iter().copied().collect());
+    match std::fs::write(path, table.text(&keys, &checks)) {
+        Ok(()) => {
+            println!("{TABLE} is written: read its diff, put what is meant into kills and spares, and run again without {BLESS_VARIABLE}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{TABLE}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn trial(bureau: &Arc<Bureau>, name: &str, task: Task) -> Trial {
+    let (bureau, name_) = (Arc::clone(bureau), name.to_owned());
+    Trial::test(name, move || bureau.judge(&name_, task))
+}
+
+impl Bureau {
+    fn judge(&self, name: &str, task: Task) -> Result<(), Failed> {
+        let begin = Instant::now();
+        let finding = guard::catch(|| self.finding(task))
+            .unwrap_or_else(|panic| Finding::of(Verdict::error(ErrorKind::Crash, "a finding", panic.to_string())));
+        if let Some(bench) = self.plan.bench(task) {
+            bench.done();
+        }
+        let mut record = Record::of(self.run.id(), name, &finding.verdict);
+        let check = self.plan.check(task).unwrap_or("power");
+        record.claim =
+            Claim { id: "POWER".to_owned(), sentence: finding.sentence, refuted_by: "another outcome than the committed one".to_owned() };
+        record.asked = finding.asked;
+        record.reproduce = format!("cargo test --test power -- --exact {}", escape::quoted(name));
+        record.duration_ms = begin.elapsed().as_secs_f64() * 1e3;
+        record.axes = self.plan.bed(task).map(|bed| Axes {
+            model: bed.name.clone(),
+            format: bed.artifact.format.to_string(),
+            quantization: bed.artifact.quantization.clone(),
+            runtime: "native".to_owned(),
+            check: check.to_owned(),
+            prompt: None,
+        });
+        if record.is_green() {
+            return Ok(());
+        }
+        if let Err(error) = self.run.write(&record) {
+            record.observed = format!("{}; {error}", record.observed);
+        }
+        let text = report::failure(&record);
+        if std::env::var_os("NEXTEST").is_some() {
+            eprintln!("Error: {text}");
+        }
+        self.reds.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        Err(text.into())
+    }
+
+    fn finding(&self, task: Task) -> Finding {
+        let result = match task {
+            Task::Check { bench, check } => self.outcome(bench, check),
+            Task::Control { bench, check } => self.control(bench, check),
+            Task::Refusal { bench } => self.refusal(bench),
+            Task::Effect { bench } => self.effect(bench),
+            Task::Alive { bed, tensor } => self.alive(bed, tensor),
+            Task::Record { defect } => self.record(defect),
+            Task::Proof { check } => self.proof(check),
+            Task::Separation { check } => self.separation(check),
+            Task::Complete => self.complete(),
+        };
+        result.unwrap_or_else(|reason| Finding::of(Verdict::error(ErrorKind::Gate, "a defect that can be tried", reason)))
+    }
+
+    fn table(&self) -> Result<&Table, String> {
+        self.table.as_ref().map_err(Clone::clone)
+    }
+}

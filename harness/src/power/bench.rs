@@ -1,0 +1,425 @@
+//! One defect in one model, under test: opened with the first check, forgotten with the last.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ground_truth::{Checkpoint, Config};
+use ground_truth_falsification::check::{Case, Check, Per};
+use ground_truth_falsification::defect::Defect;
+use ground_truth_falsification::golden::{Index, ModelGolden, PerplexityGolden, PromptGolden};
+use ground_truth_falsification::metric::{relative_rms, widen};
+use ground_truth_falsification::observation::{Answer, Answers, Failure, Question};
+use ground_truth_falsification::tolerance::Tolerances;
+use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
+
+use super::table::{Found, Key};
+use crate::defect::Make;
+use crate::defect::artifact::Surgery;
+use crate::defect::runtime::{Layered, Setting, remembered};
+use crate::golden_store::GoldenStore;
+use crate::guard;
+use crate::observe::{Memory, Observer, Sessions};
+use crate::runtime::native::NativeRuntime;
+use crate::runtime::supervise::Deadlines;
+use crate::runtime::{Artifact, Runtime};
+
+/// How long a request may take. The slowest one of a carried model takes a tenth of a second.
+const DEADLINES: Deadlines = Deadlines::of(Duration::from_secs(30));
+
+/// How long where the defect is that nothing comes back.
+const IMPATIENT: Deadlines = Deadlines::of(Duration::from_millis(200));
+
+/// A defect that moves the logits by less than this many times the golden's floor moves nothing.
+pub const STILL: f64 = 3.0;
+
+/// A carried model, with the prompts on which power is measured.
+pub struct Bed {
+    /// The model's name.
+    pub name: String,
+    /// The index of its golden.
+    pub index: Arc<Index>,
+    /// The prompts, as places in the index.
+    pub prompts: Vec<usize>,
+    /// What the runtime loads.
+    pub artifact: Artifact,
+    /// Its golden's files.
+    pub store: GoldenStore,
+    opened: OnceLock<Result<Arc<Opened>, String>>,
+}
+
+/// A bed whose golden was verified and read.
+pub struct Opened {
+    /// The golden.
+    pub golden: Arc<ModelGolden>,
+    /// The golden of each prompt that some check is tried on, by its place in the index.
+    pub prompts: Vec<(usize, Arc<PromptGolden>)>,
+    /// The bounds.
+    pub tolerances: Tolerances,
+    /// The model as it should be.
+    pub checkpoint: Checkpoint,
+    clean: (Sessions, Memory),
+    remembered: Arc<dyn Runtime>,
+}
+
+impl Bed {
+    /// A bed; nothing is read yet.
+    pub fn new(index: Arc<Index>, store: GoldenStore, artifact: Artifact) -> Self {
+        let prompts = chosen(&index);
+        Bed { name: index.model.clone(), index, prompts, artifact, store, opened: OnceLock::new() }
+    }
+
+    /// Verifies and reads the golden and the model: the gate of everything here.
+    pub fn open(&self) -> Result<Arc<Opened>, String> {
+        self.opened.get_or_init(|| self.read().map(Arc::new)).clone()
+    }
+
+    fn read(&self) -> Result<Opened, String> {
+        self.store.verify()?;
+        let golden = Arc::new(self.store.model()?);
+        let mut places: Vec<usize> = self.prompts.clone();
+        places.extend(ground_truth_falsification::check::all().iter().flat_map(|check| self.prompts_of(check)));
+        places.sort_unstable();
+        places.dedup();
+        let mut prompts = Vec::new();
+        for place in places {
+            let entry = &self.index.prompts[place];
+            prompts.push((place, Arc::new(self.store.prompt(entry)?)));
+        }
+        let tolerances = Tolerances::committed().map_err(|error| error.to_string())?;
+        let checkpoint = Checkpoint::open(&self.artifact.path).map_err(|error| error.to_string())?;
+        let native: Arc<dyn Runtime> = Arc::new(NativeRuntime::with_checkpoint(checkpoint.clone()));
+        let remembered: Arc<dyn Runtime> = Arc::new(remembered(native));
+        let clean = (Sessions::new(Arc::clone(&remembered), self.artifact.clone(), DEADLINES), Memory::default());
+        Ok(Opened { golden, prompts, tolerances, checkpoint, clean, remembered })
+    }
+
+    /// The prompts on which a check under [`Per::Prompt`] is tried, as places in the index: those of the chosen ones that it applies to,
+    /// else the shortest of all that it applies to.
+    pub fn prompts_of(&self, check: &Check) -> Vec<usize> {
+        let Per::Prompt(applies) = check.per else { return Vec::new() };
+        let mine: Vec<usize> = self.prompts.iter().copied().filter(|i| applies(&self.index.prompts[*i])).collect();
+        if !mine.is_empty() {
+            return mine;
+        }
+        let all = (0..self.index.prompts.len()).filter(|i| applies(&self.index.prompts[*i]));
+        all.min_by_key(|i| length(&self.index, *i)).into_iter().collect()
+    }
+}
+
+fn length(index: &Index, prompt: usize) -> usize {
+    index.prompts[prompt].n_prompt + index.prompts[prompt].n_greedy
+}
+
+/// The shortest prompt with full logits, the shortest that ends with an EOS, the shortest knife edge, and the shortest of one token: between
+/// them they have every kind of golden, a clear and an unclear margin, and both reasons to stop.
+fn chosen(index: &Index) -> Vec<usize> {
+    use ground_truth_falsification::golden::MarginClass::Knife;
+    use ground_truth_falsification::observation::Stop;
+    let shortest = |keep: &dyn Fn(usize) -> bool| (0..index.prompts.len()).filter(|i| keep(*i)).min_by_key(|i| length(index, *i));
+    let prompt = |i: usize| &index.prompts[i];
+    let mut chosen: Vec<usize> = [
+        shortest(&|i| prompt(i).full),
+        shortest(&|i| prompt(i).stop == Stop::Eos && prompt(i).n_prompt > 1),
+        shortest(&|i| prompt(i).margin_class == Knife && prompt(i).n_prompt > 1 && prompt(i).stop == Stop::Length),
+        shortest(&|i| prompt(i).n_prompt == 1),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}
+
+impl Opened {
+    fn prompt(&self, place: usize) -> Result<&PromptGolden, String> {
+        let found = self.prompts.iter().find(|(at, _)| *at == place);
+        found.map(|(_, prompt)| prompt.as_ref()).ok_or_else(|| format!("prompt {place} was not read"))
+    }
+
+    /// How far the logits of `answers` are from those of the unbroken model, in floors of the golden, at most over `prompts`. Infinite where
+    /// they are not finite, of another shape, or not there.
+    pub fn effect(&self, prompts: &[usize], answers: &dyn Answers) -> Result<f64, String> {
+        let clean = Observer::new(&self.clean.0, &self.clean.1);
+        let mut most = 0.0;
+        for place in prompts {
+            let golden = self.prompt(*place)?;
+            let question = Question::logits(&golden.forced_ids());
+            let values = |answers: &dyn Answers| match answers.ask(&question).as_deref() {
+                Ok(Answer::Logits(logits)) => widen(&logits.values),
+                _ => Vec::new(),
+            };
+            let reference = values(&clean);
+            if reference.is_empty() {
+                return Err("the unbroken model does not answer".to_owned());
+            }
+            let moved = relative_rms(&reference, &values(answers)).unwrap_or(f64::INFINITY) / golden.floor.get();
+            if !(moved <= most) {
+                most = moved;
+            }
+        }
+        Ok(most)
+    }
+}
+
+/// What stands in the model's place.
+#[derive(Debug, Clone, Copy)]
+pub enum Plant {
+    /// The model as it is, by the way that artifact defects take.
+    Control,
+    /// The model as it is, by the way that runtime defects take.
+    Layered,
+    /// A defect at a strength.
+    Defect(Make, f64),
+}
+
+impl std::fmt::Debug for Make {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Make::Artifact(_) => "artifact",
+            Make::Runtime(_) => "runtime",
+        })
+    }
+}
+
+/// One defect at one strength in one model.
+pub struct Bench {
+    /// `defect@strength`, model.
+    pub key: Key,
+    /// The model.
+    pub bed: Arc<Bed>,
+    /// What stands in its place.
+    pub plant: Plant,
+    /// The record; none for a control.
+    pub record: Option<&'static Defect>,
+    /// The checks that are tried, and what became of each.
+    pub checks: Vec<(&'static Check, OnceLock<Result<Judged, String>>)>,
+    effect: OnceLock<Result<f64, String>>,
+    live: Mutex<Option<Arc<Live>>>,
+    to_come: AtomicUsize,
+}
+
+struct Live {
+    sessions: Sessions,
+    memory: Memory,
+}
+
+/// What became of one check on one defect.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The outcome.
+    pub found: Found,
+    /// The verdict that decided it, or the last one.
+    pub verdict: Verdict,
+    /// The largest (number / bound) of a red verdict, where it has numbers.
+    pub ratio: Option<f64>,
+    /// The questions that were asked.
+    pub asked: Vec<String>,
+}
+
+impl Bench {
+    /// A bench; nothing is made yet.
+    pub fn new(key: Key, bed: &Arc<Bed>, plant: Plant, record: Option<&'static Defect>, checks: &[&'static Check]) -> Self {
+        Bench {
+            key,
+            bed: Arc::clone(bed),
+            plant,
+            record,
+            checks: checks.iter().map(|check| (*check, OnceLock::new())).collect(),
+            effect: OnceLock::new(),
+            live: Mutex::new(None),
+            to_come: AtomicUsize::new(0),
+        }
+    }
+
+    /// One more trial will ask.
+    pub fn expect(&self) {
+        self.to_come.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A trial is done: what was observed is forgotten with the last.
+    pub fn done(&self) {
+        if self.to_come.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Puts the defect in.
+    fn runtime(&self, opened: &Opened) -> Result<Arc<dyn Runtime>, String> {
+        let setting = |strength| Setting {
+            golden: Arc::clone(&opened.golden),
+            prompts: opened.prompts.iter().map(|(_, prompt)| Arc::clone(prompt)).collect(),
+            strength,
+        };
+        Ok(match self.plant {
+            Plant::Control => Arc::new(NativeRuntime::with_checkpoint(opened.checkpoint.clone())),
+            Plant::Layered => Arc::new(Layered::new(Arc::clone(&opened.remembered), Box::new(|_| Box::new(|request, next| next(request))))),
+            Plant::Defect(Make::Artifact(edit), strength) => {
+                let mut checkpoint = opened.checkpoint.clone();
+                let mut surgery = Surgery::new(&mut checkpoint).map_err(|error| error.to_string())?;
+                edit(&mut surgery, strength).map_err(|error| error.to_string())?;
+                Arc::new(NativeRuntime::with_checkpoint(checkpoint))
+            }
+            Plant::Defect(Make::Runtime(fault), strength) => {
+                Arc::new(Layered::new(Arc::clone(&opened.remembered), fault(&setting(strength))))
+            }
+        })
+    }
+
+    fn live(&self, opened: &Opened) -> Result<Arc<Live>, String> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(live) = live.as_ref() {
+            return Ok(Arc::clone(live));
+        }
+        let hangs = self.record.is_some_and(|record| record.errors.iter().any(|kind| kind == ErrorKind::Timeout.name()));
+        let deadlines = if hangs { IMPATIENT } else { DEADLINES };
+        let sessions = Sessions::new(self.runtime(opened)?, self.bed.artifact.clone(), deadlines);
+        Ok(Arc::clone(live.insert(Arc::new(Live { sessions, memory: Memory::default() }))))
+    }
+
+    /// What loading says, where it should be refused.
+    pub fn load(&self) -> Result<Result<Vec<String>, Failure>, String> {
+        let opened = self.bed.open()?;
+        Ok(self.live(&opened)?.sessions.warm_up())
+    }
+
+    /// How far this defect moves the logits, in floors.
+    pub fn effect(&self) -> Result<f64, String> {
+        let measure = || {
+            let opened = self.bed.open()?;
+            let live = self.live(&opened)?;
+            opened.effect(&self.bed.prompts, &Observer::new(&live.sessions, &live.memory))
+        };
+        self.effect.get_or_init(measure).clone()
+    }
+
+    /// Whether it moves the logits, if that was measured.
+    pub fn moved(&self) -> Option<bool> {
+        self.effect.get()?.as_ref().ok().map(|effect| !(*effect < STILL))
+    }
+
+    /// Whether an artifact defect changes the tokenizer, or what the configuration says beside the arithmetic.
+    pub fn is_elsewhere(&self) -> Result<bool, String> {
+        let Plant::Defect(Make::Artifact(edit), strength) = self.plant else { return Ok(false) };
+        let opened = self.bed.open()?;
+        let mut checkpoint = opened.checkpoint.clone();
+        let mut surgery = Surgery::new(&mut checkpoint).map_err(|error| error.to_string())?;
+        edit(&mut surgery, strength).map_err(|error| error.to_string())?;
+        let limits = |checkpoint: &Checkpoint| {
+            let config = Config::parse(&checkpoint.config, checkpoint.generation_config.as_ref(), &checkpoint.config_file());
+            config.map(|config| (config.n_ctx, config.bos, config.eos)).map_err(|error| error.to_string())
+        };
+        Ok(checkpoint.tokenizer != opened.checkpoint.tokenizer || limits(&checkpoint)? != limits(&opened.checkpoint)?)
+    }
+
+    /// Judges the check at `place`, once.
+    pub fn judged(&self, place: usize) -> &Result<Judged, String> {
+        let (check, judged) = &self.checks[place];
+        judged.get_or_init(|| {
+            let outcome = guard::catch(|| self.judge(check)).unwrap_or_else(|panic| Err(panic.to_string()));
+            if self.to_come.load(Ordering::SeqCst) == 0 {
+                self.forget();
+            }
+            outcome
+        })
+    }
+
+    fn judge(&self, check: &'static Check) -> Result<Judged, String> {
+        let opened = self.bed.open()?;
+        let live = self.live(&opened)?;
+        let observer = Observer::new(&live.sessions, &live.memory);
+        let case = |prompt, perplexity| Case { model: &opened.golden, prompt, perplexity, tolerances: &opened.tolerances };
+        let mut cases: Vec<Case<'_>> = Vec::new();
+        match check.per {
+            Per::Cell(_) => cases.push(case(None, None)),
+            Per::Prompt(_) => {
+                for place in self.bed.prompts_of(check) {
+                    cases.push(case(Some(opened.prompt(place)?), None));
+                }
+            }
+            Per::Perplexity => cases.extend(shortest(&opened.golden.perplexity).map(|text| case(None, Some(text)))),
+        }
+        let mut judged: Option<Judged> = None;
+        for case in &cases {
+            let next = Judged::of(check.judge(case, &observer));
+            judged = Some(match judged {
+                Some(before) => before.and(next),
+                None => next,
+            });
+            let told = judged.as_ref().is_some_and(|judged| judged.found == Found::Killed);
+            if told && check.is_exact() {
+                break;
+            }
+        }
+        let mut judged = judged.ok_or("there is nothing to try it on")?;
+        judged.asked = observer.asked();
+        Ok(judged)
+    }
+}
+
+fn shortest(texts: &[PerplexityGolden]) -> Option<&PerplexityGolden> {
+    texts.iter().min_by_key(|text| text.tokens)
+}
+
+impl Judged {
+    fn of(verdict: Verdict) -> Self {
+        let red = verdict.measures.iter().filter(|measure| !measure.holds());
+        let ratios = red.filter_map(|measure| measure.bound.map(|bound| measure.observed / bound));
+        let ratio = ratios.fold(None, larger);
+        let found = match verdict.outcome {
+            Outcome::Corroborated => Found::Spared,
+            Outcome::Falsified => Found::Killed,
+            Outcome::Error => Found::Error(verdict.error.map_or("unknown", ErrorKind::name).to_owned()),
+        };
+        Judged { found, verdict, ratio, asked: Vec::new() }
+    }
+
+    /// The worse of two: killed before error before spared, and of two kills the one with the larger ratio.
+    fn and(self, other: Judged) -> Judged {
+        let ratio = [self.ratio, other.ratio].into_iter().flatten().fold(None, larger);
+        let takes = match self.found.cmp(&other.found) {
+            std::cmp::Ordering::Equal => ratio != self.ratio,
+            order => order.is_gt(),
+        };
+        Judged { ratio, ..if takes { other } else { self } }
+    }
+}
+
+/// The larger of two numbers, or NaN if one is.
+fn larger(most: Option<f64>, next: f64) -> Option<f64> {
+    match most {
+        Some(most) if next <= most || most.is_nan() => Some(most),
+        _ => Some(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ground_truth_falsification::verdict::Measure;
+
+    fn measured(observed: f64) -> Judged {
+        Judged::of(Verdict::measured(1, vec![Measure::gated("x", observed, 2.0, "")], "", ""))
+    }
+
+    #[test]
+    fn a_kill_outweighs_an_error_and_an_error_a_pass() {
+        let error = || Judged::of(Verdict::error(ErrorKind::Refused, "", ""));
+        assert_eq!(measured(1.0).and(error()).found, Found::Error("refused".to_owned()));
+        assert_eq!(error().and(measured(3.0)).found, Found::Killed);
+        assert_eq!(measured(3.0).and(error()).found, Found::Killed);
+    }
+
+    #[test]
+    fn the_ratio_is_the_largest_and_nan_stays() {
+        assert_eq!(measured(3.0).and(measured(8.0)).ratio, Some(4.0));
+        assert_eq!(measured(8.0).and(measured(3.0)).ratio, Some(4.0));
+        assert_eq!(measured(1.0).ratio, None);
+        assert!(measured(f64::NAN).and(measured(8.0)).ratio.is_some_and(f64::is_nan));
+    }
+}

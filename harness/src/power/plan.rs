@@ -1,0 +1,246 @@
+//! Which trials there are, and what they share.
+//!
+//! Benches are taken four at a time and their trials interleaved: two threads that worked on one bench would wait for each other's
+//! observations.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ground_truth_falsification::check::{self, Check, Per};
+use ground_truth_falsification::defect::{self, Defect, Kind};
+use ground_truth_falsification::observation::Op;
+
+use super::bench::{Bed, Bench, Plant};
+use super::table::{Entry, Key, Table};
+use crate::defect::planted;
+use crate::golden_store::GoldenStore;
+use crate::matrix;
+use crate::roster::Roster;
+use crate::runtime::{Artifact, Format};
+use crate::workspace::Workspace;
+
+/// Where the records lie, under the root of the workspace.
+const RECORDS: &str = "falsification/defects.toml";
+
+/// Benches that are open at the same time.
+const OPEN: usize = 4;
+
+/// One trial. Numbers are places in the plan.
+#[derive(Debug, Clone, Copy)]
+pub enum Task {
+    /// A check on a defect.
+    Check { bench: usize, check: usize },
+    /// A check on the unbroken model.
+    Control { bench: usize, check: usize },
+    /// Loading a defect that must be refused.
+    Refusal { bench: usize },
+    /// How far a defect moves the logits.
+    Effect { bench: usize },
+    /// What zeroing a tensor does.
+    Alive { bed: usize, tensor: usize },
+    /// A record against the table.
+    Record { defect: usize },
+    /// A check against the table.
+    Proof { check: usize },
+    /// The weakest kill of a check.
+    Separation { check: usize },
+    /// The table against the plan.
+    Complete,
+}
+
+/// Every trial.
+pub struct Plan {
+    /// The carried models.
+    pub beds: Vec<Arc<Bed>>,
+    /// The records.
+    pub defects: &'static [Defect],
+    /// Each defect at each strength in each model, then the controls.
+    pub benches: Vec<Bench>,
+    /// Checks that apply to some carried model, in the order of the catalogue.
+    pub catalogue: Vec<&'static Check>,
+    /// The trials in the order in which they run, with their names.
+    pub tasks: Vec<(String, Task)>,
+}
+
+/// Whether a check reads a whole text, which costs as much as all others together.
+fn reads_a_text(check: &Check) -> bool {
+    check.needs.contains(&Op::Tokenize) && check.needs.contains(&Op::Logits)
+}
+
+/// The part of a name that stands for a defect at a strength.
+fn strength_name(id: &str, strength: Option<f64>) -> String {
+    strength.map_or_else(|| id.to_owned(), |strength| format!("{id}@{strength}"))
+}
+
+impl Plan {
+    /// Lists everything; nothing is read but indexes.
+    pub fn new(workspace: &Workspace, roster: &Roster) -> Result<Self, String> {
+        let defects = records(workspace)?;
+        let beds = beds(workspace, roster);
+        let mut benches = Vec::new();
+        for bed in &beds {
+            let applicable = applicable(bed);
+            let light: Vec<_> = applicable.iter().copied().filter(|check| !reads_a_text(check)).collect();
+            for planted in planted(defects)?.iter().filter(|planted| planted.record.applies_to(&bed.index.architecture)) {
+                let record = planted.record;
+                let named = |check: &&&'static Check| record.kills.iter().chain(&record.spares).any(|id| id == check.id);
+                let mut checks = light.clone();
+                checks.extend(applicable.iter().filter(|check| reads_a_text(check)).filter(named));
+                checks.sort_by_key(|check| applicable.iter().position(|other| other.id == check.id));
+                if record.refused.is_some() {
+                    checks.clear();
+                }
+                let strengths: Vec<Option<f64>> =
+                    if record.strengths.is_empty() { vec![None] } else { record.strengths.iter().copied().map(Some).collect() };
+                for strength in strengths {
+                    let key = (strength_name(&record.id, strength), bed.name.clone());
+                    let plant = Plant::Defect(planted.make, strength.unwrap_or(1.0));
+                    benches.push(Bench::new(key, bed, plant, Some(record), &checks));
+                }
+            }
+            for (name, plant) in [("control", Plant::Control), ("control-layered", Plant::Layered)] {
+                benches.push(Bench::new((name.to_owned(), bed.name.clone()), bed, plant, None, &applicable));
+            }
+        }
+        let catalogue = check::all().iter().filter(|check| beds.iter().any(|bed| applies(check, bed))).collect();
+        let mut plan = Plan { beds, defects, benches, catalogue, tasks: Vec::new() };
+        plan.list();
+        Ok(plan)
+    }
+
+    fn list(&mut self) {
+        let places: Vec<usize> = (0..self.benches.len()).collect();
+        let mut tasks = Vec::new();
+        for group in places.chunks(OPEN) {
+            let most = group.iter().map(|bench| self.benches[*bench].checks.len()).max().unwrap_or(0);
+            for &bench in group {
+                let (id, model) = &self.benches[bench].key;
+                let record = self.benches[bench].record;
+                if record.is_some_and(|record| record.refused.is_some()) {
+                    tasks.push((format!("{id}::{}::{model}", matrix::GATE), Task::Refusal { bench }));
+                } else if record.is_some_and(|record| record.kind == Kind::Artifact) {
+                    tasks.push((format!("effect::{id}::{model}"), Task::Effect { bench }));
+                }
+            }
+            for check in 0..most {
+                for &bench in group.iter().filter(|bench| check < self.benches[**bench].checks.len()) {
+                    let (id, model) = &self.benches[bench].key;
+                    let name = format!("{id}::{}::{model}", self.benches[bench].checks[check].0.id);
+                    let control = self.benches[bench].record.is_none();
+                    tasks.push((name, if control { Task::Control { bench, check } } else { Task::Check { bench, check } }));
+                }
+            }
+        }
+        for (bed, of) in self.beds.iter().enumerate() {
+            let tensors = of.index.tensors.iter().enumerate();
+            tasks.extend(tensors.map(|(tensor, entry)| (format!("alive::{}::{}", entry.name, of.name), Task::Alive { bed, tensor })));
+        }
+        tasks.extend(self.defects.iter().enumerate().map(|(defect, record)| (format!("record::{}", record.id), Task::Record { defect })));
+        for (check, of) in self.catalogue.iter().enumerate() {
+            tasks.push((format!("proof::{}", of.id), Task::Proof { check }));
+            if !of.is_exact() {
+                tasks.push((format!("separation::{}", of.id), Task::Separation { check }));
+            }
+        }
+        tasks.push(("table::complete".to_owned(), Task::Complete));
+        self.tasks = tasks;
+    }
+
+    /// The bench of a trial.
+    pub fn bench(&self, task: Task) -> Option<&Bench> {
+        match task {
+            Task::Check { bench, .. } | Task::Control { bench, .. } | Task::Refusal { bench } | Task::Effect { bench } => {
+                self.benches.get(bench)
+            }
+            _ => None,
+        }
+    }
+
+    /// The model of a trial.
+    pub fn bed(&self, task: Task) -> Option<&Bed> {
+        match task {
+            Task::Alive { bed, .. } => self.beds.get(bed).map(Arc::as_ref),
+            _ => self.bench(task).map(|bench| bench.bed.as_ref()),
+        }
+    }
+
+    /// The check of a trial.
+    pub fn check(&self, task: Task) -> Option<&'static str> {
+        match task {
+            Task::Check { bench, check } | Task::Control { bench, check } => Some(self.benches.get(bench)?.checks.get(check)?.0.id),
+            Task::Proof { check } | Task::Separation { check } => Some(self.catalogue.get(check)?.id),
+            _ => None,
+        }
+    }
+
+    /// The benches of one defect.
+    pub fn benches_of(&self, id: &str) -> impl Iterator<Item = &Bench> {
+        self.benches.iter().filter(move |bench| bench.record.is_some_and(|record| record.id == id))
+    }
+
+    /// The entries that the table must have: defects in the order of their records, then models. What must be refused has none.
+    pub fn keys(&self) -> Vec<Key> {
+        let order: BTreeMap<&str, usize> = self.defects.iter().enumerate().map(|(i, defect)| (defect.id.as_str(), i)).collect();
+        let mut benches: Vec<&Bench> =
+            self.benches.iter().filter(|bench| bench.record.is_some_and(|record| record.refused.is_none())).collect();
+        benches.sort_by_key(|bench| bench.record.map(|record| order[record.id.as_str()]));
+        benches.into_iter().map(|bench| bench.key.clone()).collect()
+    }
+
+    /// The ids of the checks, in the order of the catalogue.
+    pub fn checks(&self) -> Vec<&'static str> {
+        self.catalogue.iter().map(|check| check.id).collect()
+    }
+
+    /// What the benches have found so far.
+    pub fn found(&self) -> Table {
+        let mut table = Table::default();
+        for bench in self.benches.iter().filter(|bench| bench.record.is_some()) {
+            let mut entry = Entry { moved: bench.moved(), ..Entry::default() };
+            for (check, judged) in &bench.checks {
+                if let Some(Ok(judged)) = judged.get() {
+                    entry.found.insert(check.id.to_owned(), judged.found.clone());
+                }
+            }
+            if entry != Entry::default() {
+                table.entries.insert(bench.key.clone(), entry);
+            }
+        }
+        table
+    }
+}
+
+fn applies(check: &Check, bed: &Bed) -> bool {
+    match check.per {
+        Per::Cell(applies) => applies(&matrix::bare_golden(&bed.index)),
+        Per::Prompt(_) => !bed.prompts_of(check).is_empty(),
+        Per::Perplexity => !bed.index.perplexity.is_empty(),
+    }
+}
+
+fn applicable(bed: &Bed) -> Vec<&'static Check> {
+    check::all().iter().filter(|check| applies(check, bed)).collect()
+}
+
+/// The records, read once for the whole run.
+fn records(workspace: &Workspace) -> Result<&'static [Defect], String> {
+    let text = std::fs::read_to_string(workspace.root().join(RECORDS)).map_err(|error| format!("{RECORDS}: {error}"))?;
+    let records = defect::parse(&text).map_err(|error| error.to_string())?;
+    Ok(Vec::leak(records))
+}
+
+/// The carried models that have a golden.
+fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
+    let mut beds = Vec::new();
+    for entry in &roster.entries {
+        let Some(model) = entry.model.as_ref().filter(|model| model.carried && entry.refused.is_none()) else { continue };
+        let index = &entry.golden.index;
+        let path: PathBuf = model.path.clone();
+        let store = GoldenStore::new(workspace, &entry.golden, &path);
+        let quantization = index.dtype.to_ascii_lowercase();
+        let artifact = Artifact { model: index.model.clone(), format: Format::Safetensors, quantization, path };
+        beds.push(Arc::new(Bed::new(Arc::clone(index), store, artifact)));
+    }
+    beds
+}
