@@ -37,7 +37,8 @@ fn causal(case: &Case, answers: &dyn Answers) -> Judged {
     for position in 0..n {
         let differing = differences(&first, &second, position);
         if differing > 0 {
-            let observed = format!("row {position} differs in {differing} of {} values when token {n} is {other} and not {last}", first.vocab);
+            let observed =
+                format!("row {position} differs in {differing} of {} values when token {n} is {other} and not {last}", first.vocab);
             return Ok(Verdict::falsified(expected, observed).at(at(position)).owned_by(Owner::Kernel));
         }
     }
