@@ -30,7 +30,7 @@ import oracle_check
 import oracle_prompts
 import oracle_run
 from oracle_prompts import Prompt
-from oracle_run import Refusal, Runner, log_sum_exp
+from oracle_run import Refusal, Runner, log_sum_exp, relative_rms
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = "ground-truth/golden/1"
@@ -88,9 +88,9 @@ class Oracle:
 
     def __init__(self, folder: Path, out: Path, name: str):
         if not (folder / "config.json").is_file():
-            raise Refusal(f"{folder}: no config.json; a Hugging Face folder is needed")
+            raise Refusal("no config.json; a Hugging Face folder is needed")
         if not (folder / "tokenizer.json").is_file():
-            raise Refusal(f"{folder}: no tokenizer.json; convert the tokenizer to the `tokenizers` format first")
+            raise Refusal("no tokenizer.json; convert the tokenizer to the `tokenizers` format first")
         self.folder, self.out, self.name = folder, out, name
         self.runner = Runner(oracle_run.load(folder))
         self.oracle = provenance()
@@ -182,10 +182,9 @@ class Oracle:
         prompt, ids, greedy, logits = entry["prompt"], entry["ids"], entry["greedy"], entry.pop("logits")
         sequence = ids + greedy
         wide = self.runner.logits(sequence)
-        floor = float(np.linalg.norm(logits - wide) / np.linalg.norm(wide))
+        floor, rms = relative_rms(logits, wide)
         if not floor < 1e-4:
             raise Refusal(f"{prompt.name}: float32 is {floor:.1e} from float64 (relative RMS), which is no reference")
-        rms = float(np.sqrt(np.mean(np.square(logits, dtype=np.float64))))
         margins = self.margins(prompt, logits, len(ids), greedy, TIE * floor * rms)
         smallest = min(margins)
         margin_class = "wide" if smallest >= WIDE else "knife" if smallest < KNIFE else "median"
@@ -219,7 +218,7 @@ class Oracle:
         margins = []
         for step, chosen in enumerate(greedy):
             row = logits[n_prompt - 1 + step].astype(np.float64)
-            margins.append(float(row[chosen] - np.max(np.delete(row, chosen), initial=-np.inf)))
+            margins.append(float(np.float32(row[chosen] - np.max(np.delete(row, chosen), initial=-np.inf))))
             if margins[-1] < -tie:
                 raise Refusal(f"{prompt.name}: step {step} of the cached decode chose {chosen}, {-margins[-1]:.2e} below the whole forward's choice")
         return margins
@@ -389,7 +388,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             target = Path(scratch) / "golden" if arguments.check else out
             if arguments.check and not (out / "index.json").is_file():
-                raise Refusal(f"{out}: no index.json to compare with")
+                raise Refusal(f"no {out / 'index.json'} to compare with")
             Oracle(arguments.model, target, name).write(arguments.carried)
             if not arguments.check:
                 print(f"{name}: {sum(p.stat().st_size for p in out.iterdir()):,} bytes in {out}")

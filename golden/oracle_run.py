@@ -220,10 +220,23 @@ def sketch_of(stage: int, x: np.ndarray) -> np.ndarray:
 
 
 def log_sum_exp(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in float64."""
-    wide = logits.astype(np.float64)
-    top = wide.max(-1)
-    return top + np.log(np.exp(wide - top[..., None]).sum(-1))
+    """Of each row, in float64."""
+    out = np.empty(len(logits))
+    for i, row in enumerate(logits):
+        wide = row.astype(np.float64)
+        top = wide.max()
+        out[i] = top + np.log(np.exp(wide - top).sum())
+    return out
+
+
+def relative_rms(logits: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """|logits - reference| / |reference|, and the rms of the logits; row by row, for large vocabularies."""
+    error = norm = square = 0.0
+    for row, wide in zip(logits, reference, strict=True):
+        error += float(np.square(row - wide).sum())
+        norm += float(np.square(wide).sum())
+        square += float(np.square(row, dtype=np.float64).sum())
+    return float(np.sqrt(error / norm)), float(np.sqrt(square / logits.size))
 
 
 def token_nll(runner: Runner, ids: list[int], window: int, stride: int) -> np.ndarray:

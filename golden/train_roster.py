@@ -94,6 +94,37 @@ RECIPES = {
         tokenizer_size=640, steps=450, learning_rate=3e-3, bos=None, eos="<|endoftext|>", turn_end="<|endoftext|>",
     ),
 }
+# What each model is the only one to show.
+WHAT = {
+    "llama-tiny": "SentencePiece-style BPE with byte fallback and all merge splits, BOS added; transformers 4 spelling of the config",
+    "qwen2-tiny": "q, k and v biases, two shards with an index, two EOS ids, a vocabulary padded past the tokenizer's; NFC and byte-level BPE; transformers 5 spelling",
+    "gpt2-tiny": "learned positions, LayerNorm, Conv1D layout, `gelu_new`, `n_inner` null; byte-level BPE with GPT-2's split",
+}
+README = """# Models
+
+Written by `golden/train_roster.py` and trained by it from nothing, for this project alone: small, but each learned its text. Each folder is a Hugging Face model with its own tokenizer;
+`training.json` is the record of its training. Hidden size 256, context 256.
+
+| model | architecture | dtype | parameters | blocks | heads on key-value heads | vocabulary | head | only here |
+|---|---|---|---|---|---|---|---|---|
+{shapes}
+
+**Data.** {documents:,} documents ({characters:,} characters) from the templates of `golden/corpus.py`, sha256 `{corpus}`; no text of others. Seed {seed}, torch {torch}, transformers {transformers}, CPU,
+two threads; AdamW, {rows} rows of {ids} ids a step. The standard prompts get the right answer, the four canary prompts continue for at least 32 tokens with wide margins, and some prompts sit at chosen narrow ones.
+
+| model | steps | learning rate | ids in the corpus | training loss | held-out loss | ratio | smallest canary margin | weakest tensor |
+|---|---|---|---|---|---|---|---|---|
+{losses}
+
+Losses are nats a token of the saved, rounded weights over the whole of `testdata/texts/training.txt` and `held-out.txt`; the script refuses a ratio over 1.5. The margin is in logits, the smallest of 4 x 32 greedy steps; at least 2. Weakest
+tensor: zeroing any one tensor changes the logits by at least this much (relative RMS, on the prompt where it shows most); float32's own rounding is about 3e-7.
+
+| file | bytes | sha256 |
+|---|---|---|
+{hashes}
+
+Another CPU may round differently in training. The committed weights are the source; the script says how they came to be.
+"""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -292,6 +323,32 @@ def measure(
     return record, [problem for problem, holds in problems.items() if not holds]
 
 
+def readme(models: Path) -> str:
+    """The page beside the models, from what lies there."""
+    records = [json.loads(path.read_text()) for path in sorted(models.glob("*/training.json"))]
+    shapes, losses, hashes = [], [], []
+    for record in records:
+        name = record["model"]
+        config, loss, margins = RECIPES[name].config, record["loss"], record["canary_margins"]
+        layers, heads = config.get("num_hidden_layers") or config["n_layer"], config.get("num_attention_heads") or config["n_head"]
+        shapes.append(
+            f"| `{name}` | {config['model_type']} | {config.get('dtype') or config['torch_dtype']} | {record['parameters']:,} | {layers} | "
+            f"{heads} on {config.get('num_key_value_heads', heads)} | {config['vocab_size']} | {'tied' if config['tie_word_embeddings'] else 'its own'} | {WHAT[name]} |"
+        )
+        losses.append(
+            f"| `{name}` | {record['steps']} | {record['learning_rate']} | {record['corpus']['tokens']:,} | {loss['training']:.4f} | {loss['held_out']:.4f} | {loss['ratio']:.3f} | "
+            f"{min(margins.values()):.2f} | {record['weakest_tensor']['relative_rms_when_zeroed']:.3f} |"
+        )
+        for path in sorted((models / name).iterdir()):
+            if path.suffix in (".safetensors", ".json"):
+                hashes.append(f"| `{name}/{path.name}` | {path.stat().st_size:,} | `{hashlib.sha256(path.read_bytes()).hexdigest()}` |")
+    record = records[0]
+    return README.format(
+        seed=record["seed"], rows=record["rows_per_step"], ids=record["ids_per_row"], documents=record["corpus"]["documents"], characters=record["corpus"]["characters"],
+        corpus=record["corpus"]["sha256"], shapes="\n".join(shapes), losses="\n".join(losses), hashes="\n".join(hashes), **record["versions"],
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=list(RECIPES), help="which of the roster to train (default: all)")
@@ -325,6 +382,7 @@ def main() -> int:
             print(f"{name}: refused: {problem}", file=sys.stderr)
         failed |= bool(problems)
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    (arguments.out / "models" / "README.md").write_text(readme(arguments.out / "models"))
     return int(failed)
 
 
