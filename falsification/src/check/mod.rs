@@ -29,6 +29,11 @@ mod sketch;
 mod text;
 mod tokens;
 
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
 /// What one trial of a check is about.
 #[derive(Clone, Copy)]
 pub enum Per {

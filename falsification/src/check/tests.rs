@@ -1,0 +1,405 @@
+//! Every check is green on a right answer, and not green on each wrong one that it can see.
+
+use super::fixture::{Fake, Fixture};
+use super::{Check, Per, all, find};
+use crate::golden::{PerplexityGolden, PromptGolden};
+use crate::observation::{Answer, Failure, Logits, Mode, Op, Positions, Question, Stop};
+use crate::verdict::{ErrorKind, Outcome, Verdict};
+
+type Answered = Result<Answer, Failure>;
+type Tamper = fn(&Question, Answered) -> Answered;
+
+/// Every trial of a check on the fixture.
+fn verdicts(fixture: &Fixture, check: &Check, tamper: Tamper) -> Vec<(String, Verdict)> {
+    let fake = Fake { fixture, tamper };
+    let judge = |prompt: Option<&PromptGolden>, perplexity: Option<&PerplexityGolden>| check.judge(&fixture.case(prompt, perplexity), &fake);
+    match check.per {
+        Per::Cell(applies) if applies(&fixture.model) => vec![("cell".to_owned(), judge(None, None))],
+        Per::Cell(_) => Vec::new(),
+        Per::Prompt(applies) => {
+            let mine = (0..fixture.prompts.len()).filter(|&i| applies(&fixture.model.index.prompts[i]));
+            mine.map(|i| (fixture.prompts[i].prompt.name.clone(), judge(Some(&fixture.prompts[i]), None))).collect()
+        }
+        Per::Perplexity => fixture.model.perplexity.iter().map(|golden| (golden.text.name.clone(), judge(None, Some(golden)))).collect(),
+    }
+}
+
+/// A canary prompt with wide margins, which the hash does not have by itself.
+fn fixture() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.model.index.prompts[0].margin_class = crate::golden::MarginClass::Wide;
+    fixture
+}
+
+#[test]
+fn fixture_passes_the_lint() {
+    let fixture = Fixture::new();
+    fixture.model.lint("hash").unwrap();
+    for (i, golden) in fixture.prompts.iter().enumerate() {
+        golden.lint(&fixture.model.index.prompts[i], &fixture.model.index, "hash").unwrap();
+    }
+}
+
+#[test]
+fn every_check_is_green_on_right_answers() {
+    let fixture = fixture();
+    for check in all() {
+        let verdicts = verdicts(&fixture, check, |_, answer| answer);
+        assert!(!verdicts.is_empty(), "{} has no trial on the fixture", check.id);
+        for (trial, verdict) in verdicts {
+            assert!(verdict.is_green(), "{}::{trial}: {verdict:#?}", check.id);
+            assert!(verdict.compared > 0, "{}::{trial}", check.id);
+            assert_eq!(verdict.claim, check.sentence);
+        }
+    }
+}
+
+/// Applies `change` to every logits answer.
+fn logits(answer: Answered, change: impl Fn(&mut Logits)) -> Answered {
+    answer.map(|answer| match answer {
+        Answer::Logits(mut logits) => {
+            change(&mut logits);
+            Answer::Logits(logits)
+        }
+        Answer::Many(mut many) => {
+            many.iter_mut().for_each(change);
+            Answer::Many(many)
+        }
+        other => other,
+    })
+}
+
+fn generated(answer: Answered, change: impl Fn(&mut Vec<u32>, &mut Stop)) -> Answered {
+    answer.map(|answer| match answer {
+        Answer::Generated { mut ids, mut stop } => {
+            change(&mut ids, &mut stop);
+            Answer::Generated { ids, stop }
+        }
+        other => other,
+    })
+}
+
+/// Wrong answers: name, function, the op that must be among a check's needs for it to matter, and the checks that are blind to it.
+const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
+    ("nan", |_, a| logits(a, |l| l.values[0] = f32::NAN), Op::Logits, &[]),
+    ("infinity", |_, a| logits(a, |l| *l.values.last_mut().unwrap() = f32::INFINITY), Op::Logits, &[]),
+    ("empty", |_, a| logits(a, |l| *l = Logits { n: 0, vocab: l.vocab, values: Vec::new() }), Op::Logits, &[]),
+    ("values missing", |_, a| logits(a, |l| l.values.truncate(l.values.len() - 1)), Op::Logits, &[]),
+    ("row missing", |_, a| logits(a, |l| { l.n -= 1; l.values.truncate(l.n * l.vocab) }), Op::Logits, &[]),
+    ("row too many", |_, a| logits(a, |l| { l.n += 1; l.values.extend(vec![0.0; l.vocab]) }), Op::Logits, &[]),
+    ("column missing", |_, a| logits(a, |l| { l.vocab -= 1; l.values.truncate(l.n * l.vocab) }), Op::Logits, &[]),
+    // A scale that is the same everywhere moves no argmax, and is not seen by comparing the engine with itself.
+    ("scaled by 1.01", |_, a| logits(a, |l| l.values.iter_mut().for_each(|x| *x *= 1.01)), Op::Logits, SELF_OR_ORDER),
+    ("negated", |_, a| logits(a, |l| l.values.iter_mut().for_each(|x| *x = -*x)), Op::Logits, SELF_OR_SCALE),
+    ("columns rotated", |_, a| logits(a, |l| { let v = l.vocab; l.values.chunks_mut(v).for_each(|r| r.rotate_right(1)) }), Op::Logits, SELF_OR_SCALE),
+    ("rows rotated", |_, a| logits(a, |l| { let v = l.vocab; l.values.rotate_right(v) }), Op::Logits, SELF_OR_SCALE_OR_LENGTH),
+    ("no ids", |_, a| a.map(|x| if let Answer::Ids(_) = x { Answer::Ids(Vec::new()) } else { x }), Op::Tokenize, &[]),
+    ("one id more", |_, a| a.map(|x| if let Answer::Ids(mut i) = x { i.insert(0, 256); Answer::Ids(i) } else { x }), Op::Tokenize, &[]),
+    ("ids reversed", |_, a| a.map(|x| if let Answer::Ids(mut i) = x { i.reverse(); Answer::Ids(i) } else { x }), Op::Tokenize, &[]),
+    ("no bytes", |_, a| a.map(|x| if let Answer::Bytes(_) = x { Answer::Bytes(Vec::new()) } else { x }), Op::Detokenize, &[]),
+    ("a space before", |_, a| a.map(|x| if let Answer::Bytes(mut b) = x { b.insert(0, b' '); Answer::Bytes(b) } else { x }), Op::Detokenize, &[]),
+    ("no tokens", |_, a| generated(a, |ids, _| ids.clear()), Op::Generate, &[]),
+    ("a token short", |_, a| generated(a, |ids, _| { ids.pop(); }), Op::Generate, &[]),
+    ("a token long", |_, a| generated(a, |ids, _| ids.push(7)), Op::Generate, &[]),
+    ("first token wrong", |_, a| generated(a, |ids, _| ids[0] = (ids[0] + 1) % 256), Op::Generate, &[]),
+    ("last token wrong", |_, a| generated(a, |ids, _| { let n = ids.len(); ids[n - 1] = (ids[n - 1] + 1) % 256 }), Op::Generate, &[]),
+    ("a token past the vocabulary", |_, a| generated(a, |ids, _| ids[1] = 9999), Op::Generate, &[]),
+    ("stop reason wrong", |_, a| generated(a, |_, stop| *stop = if *stop == Stop::Eos { Stop::Length } else { Stop::Eos }), Op::Generate, &["CANARY", "PUBLISHED"]),
+    ("no stages", |_, a| a.map(|x| if let Answer::Sketch(_) = x { Answer::Sketch(Vec::new()) } else { x }), Op::Sketch, &[]),
+    ("a stage missing", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.pop(); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
+    ("a stage too many", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.push(s[0].clone()); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
+    ("stages swapped", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.swap(2, 3); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
+    ("nan in a sketch", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s[4].mean = f64::NAN; Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
+    ("a stage scaled by 1.001", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s[5].rms *= 1.001; Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
+    ("no tensors", |_, a| a.map(|x| if let Answer::Tensors(_) = x { Answer::Tensors(Vec::new()) } else { x }), Op::Tensors, &[]),
+    ("a tensor missing", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t.pop(); Answer::Tensors(t) } else { x }), Op::Tensors, &[]),
+    ("a tensor twice", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t.push(t[0].clone()); Answer::Tensors(t) } else { x }), Op::Tensors, &[]),
+    ("another dtype", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[0].dtype = "F16".into(); Answer::Tensors(t) } else { x }), Op::Tensors, &["TENSORS"]),
+    ("a shape transposed", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[0].shape.reverse(); Answer::Tensors(t) } else { x }), Op::Tensors, &["TENSORS"]),
+    ("a nan in a tensor", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[1].n_nonfinite = 1; Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1"]),
+    ("a zero matrix", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { let r = &mut t[0]; (r.rms, r.mean, r.min, r.max) = (0.0, 0.0, 0.0, 0.0); Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1"]),
+    ("nan statistics", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[1].mean = f64::NAN; Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1"]),
+    ("a field missing", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.head_dim = None; Answer::Metadata(m) } else { x }), Op::Metadata, &[]),
+    ("no bos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.bos = None; Answer::Metadata(m) } else { x }), Op::Metadata, &[]),
+    ("no eos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.eos = Some(Vec::new()); Answer::Metadata(m) } else { x }), Op::Metadata, &[]),
+];
+
+/// Checks that compare the engine with itself, or look at ids and shapes alone.
+const SELF_OR_SCALE: &[&str] = &[
+    "F-T4-shape", "F-G4-norm", "F-P3-stepwise", "F-P3-chunks", "F-P3-last", "F-P3-prefix", "INV-threads", "INV-rerun", "INV-batch", "INV-causal",
+    "F-E1-empty", "F-E2-past-context", "F-E4-ids", "F-E5-concurrent", "LEARNED",
+];
+/// Likewise; a change of scale keeps the order of the tokens too.
+const SELF_OR_ORDER: &[&str] = &[
+    "F-T4-shape", "F-G4-regret", "INV-generate", "F-P3-stepwise", "F-P3-chunks", "F-P3-last", "F-P3-prefix", "INV-threads", "INV-rerun",
+    "INV-batch", "INV-causal", "F-E1-empty", "F-E2-past-context", "F-E4-ids", "F-E5-concurrent", "LEARNED",
+];
+/// Rows that change places break the comparison of answers of different lengths as well.
+const SELF_OR_SCALE_OR_LENGTH: &[&str] = &[
+    "F-T4-shape", "F-G4-norm", "F-P3-stepwise", "F-P3-chunks", "INV-threads", "INV-rerun", "INV-batch", "F-E1-empty", "F-E2-past-context",
+    "F-E4-ids", "F-E5-concurrent", "LEARNED",
+];
+
+#[test]
+fn every_check_refutes_each_wrong_answer_that_it_can_see() {
+    let fixture = fixture();
+    let mut surprises = Vec::new();
+    for &(name, tamper, op, blind) in WRONG {
+        for check in all().iter().filter(|check| check.needs.contains(&op)) {
+            let verdicts = verdicts(&fixture, check, tamper);
+            let red = verdicts.iter().filter(|(_, verdict)| verdict.outcome == Outcome::Falsified).count();
+            match (blind.contains(&check.id), red) {
+                (true, 0) | (false, 1..) => {}
+                (true, _) => surprises.push(format!("{} is said to be blind to `{name}`, and is not", check.id)),
+                (false, 0) => surprises.push(format!("{} does not see `{name}`: {:?}", check.id, verdicts[0].1.observed)),
+            }
+        }
+    }
+    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
+}
+
+/// Answers that are right for another sequence of the same length.
+#[test]
+fn an_answer_to_another_prompt_is_red() {
+    let fixture = fixture();
+    let previous: Tamper = |question, answer| match question {
+        Question::Logits { ids, .. } if answer.is_ok() && ids.len() > 1 => {
+            logits(answer, |l| l.values.iter_mut().enumerate().for_each(|(i, x)| *x = ((i * 7919) % 1000) as f32 / 100.0))
+        }
+        Question::Sketch { .. } => answer.map(|answer| match answer {
+            Answer::Sketch(mut stages) => {
+                stages.iter_mut().for_each(|stage| stage.projections.rotate_left(1));
+                Answer::Sketch(stages)
+            }
+            other => other,
+        }),
+        _ => answer,
+    };
+    for id in ["F-G4-logits", "F-G4-norm", "F-G4-regret", "F-G4-kl", "F-G4-sketch-prefill", "F-G4-sketch-decode", "PPL", "INV-generate", "INV-causal"] {
+        let verdicts = verdicts(&fixture, find(id).unwrap(), previous);
+        assert!(verdicts.iter().all(|(_, verdict)| verdict.outcome == Outcome::Falsified), "{id}: {verdicts:#?}");
+    }
+}
+
+/// One mode answers otherwise than one prefill does.
+#[test]
+fn invariances_see_one_bit_in_one_mode() {
+    let fixture = fixture();
+    let flipped = |answer: Answered| logits(answer, |l| { let last = l.values.len() - 1; l.values[last] = f32::from_bits(l.values[last].to_bits() ^ 1) });
+    for id in ["F-P3-stepwise", "F-P3-chunks", "F-P3-last", "F-P3-prefix", "INV-threads", "INV-rerun", "INV-batch", "F-E5-concurrent"] {
+        let check = find(id).unwrap();
+        // The whole answer of the longest sequences stays; everything else is flipped.
+        let fake = Fake {
+            fixture: &fixture,
+            tamper: |question: &Question, answer: Answered| match question {
+                Question::Logits { mode: Mode::Whole, positions: Positions::All, ids } if id != "F-P3-prefix" || ids.len() > 8 => answer,
+                Question::Logits { .. } => flipped(answer),
+                _ => answer,
+            },
+        };
+        for golden in fixture.prompts.iter().filter(|golden| golden.forced_ids().len() > 8) {
+            let prompt = matches!(check.per, Per::Prompt(_)).then_some(golden);
+            let verdict = check.judge(&fixture.case(prompt, None), &fake);
+            assert_eq!(verdict.outcome, Outcome::Falsified, "{id}: {verdict:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_where_an_answer_is_due_is_an_error_of_its_kind() {
+    let fixture = fixture();
+    let failures: [(Tamper, ErrorKind); 5] = [
+        (|_, _| Err(Failure::Refused { kind: "request".into(), message: "no".into() }), ErrorKind::Refused),
+        (|_, _| Err(Failure::Crash { message: "signal 11".into() }), ErrorKind::Crash),
+        (|_, _| Err(Failure::Timeout { seconds: 5.0 }), ErrorKind::Timeout),
+        (|_, _| Err(Failure::Protocol { message: "not JSON".into() }), ErrorKind::Protocol),
+        (|_, _| Err(Failure::Unsupported { op: Op::Logits }), ErrorKind::Unsupported),
+    ];
+    for (tamper, kind) in failures {
+        for check in all() {
+            for (trial, verdict) in verdicts(&fixture, check, tamper) {
+                assert_eq!(verdict.outcome, Outcome::Error, "{}::{trial}: {verdict:#?}", check.id);
+                assert_eq!(verdict.error, Some(kind), "{}::{trial}", check.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_another_kind_is_a_broken_protocol() {
+    let fixture = fixture();
+    for check in all() {
+        let wrong: Tamper = |question, _| Ok(if *question == Question::Metadata { Answer::Ids(vec![1]) } else { Answer::Metadata(Default::default()) });
+        for (trial, verdict) in verdicts(&fixture, check, wrong) {
+            let refusal_was_due = ["F-E1-empty", "F-E2-past-context", "F-E4-ids"].contains(&check.id);
+            let due = if refusal_was_due { Outcome::Falsified } else { Outcome::Error };
+            assert_eq!(verdict.outcome, due, "{}::{trial}: {verdict:#?}", check.id);
+        }
+    }
+}
+
+#[test]
+fn refusals_must_be_typed() {
+    let fixture = fixture();
+    let untyped: Tamper = |_, answer| match answer {
+        Err(Failure::Refused { message, .. }) => Err(Failure::Refused { kind: String::new(), message }),
+        other => other,
+    };
+    let crash: Tamper = |_, answer| match answer {
+        Err(Failure::Refused { .. }) => Err(Failure::Crash { message: "index out of bounds".into() }),
+        other => other,
+    };
+    let answered: Tamper = |_, answer| match answer {
+        Err(Failure::Refused { .. }) => Ok(Answer::Logits(Logits { n: 1, vocab: 1, values: vec![0.0] })),
+        other => other,
+    };
+    for id in ["F-E1-empty", "F-E2-past-context", "F-E4-ids"] {
+        let outcome = |tamper| verdicts(&fixture, find(id).unwrap(), tamper)[0].1.outcome;
+        assert_eq!(outcome(untyped), Outcome::Falsified, "{id}");
+        assert_eq!(outcome(answered), Outcome::Falsified, "{id}");
+        assert_eq!(outcome(crash), Outcome::Error, "{id}");
+    }
+}
+
+#[test]
+fn a_golden_without_what_is_compared_is_an_error() {
+    let mut fixture = fixture();
+    fixture.model.tokenizer.cases.clear();
+    for golden in &mut fixture.prompts {
+        golden.full = None;
+        golden.forced.top.clear();
+        golden.forced.logsumexp.clear();
+        golden.forced.nll.clear();
+    }
+    for id in ["F-G4-norm", "F-G4-regret", "F-G4-kl", "F-G4-logits", "F-G4-sketch-prefill", "F-RS6-ids", "F-RS6-special", "F-P4-decode", "F-E3-encode", "F-E3-decode", "F-E1-empty"] {
+        for (trial, verdict) in verdicts(&fixture, find(id).unwrap(), |_, answer| answer) {
+            assert_eq!(verdict.outcome, Outcome::Error, "{id}::{trial}: {verdict:#?}");
+        }
+    }
+}
+
+/// A token that the oracle itself calls a tie does not end the comparison.
+#[test]
+fn greedy_continues_from_the_oracle_after_a_tie() {
+    let mut fixture = fixture();
+    let check = find("F-G4-greedy").unwrap();
+    // At step 3 of the canary the engine takes another token; what it then goes on with is its own text.
+    let other = |ids: &mut Vec<u32>| ids[3] = (ids[3] + 1) % 256;
+    let prompt = fixture.prompts[0].prompt.ids.len();
+    let deviates = move |question: &Question, answer: Answered| match question {
+        Question::Generate { ids, .. } if ids.len() == prompt => generated(answer, |ids, _| {
+            other(ids);
+            ids[4..].fill(1);
+        }),
+        _ => answer,
+    };
+    let judge = |fixture: &Fixture| {
+        let fake = Fake { fixture, tamper: deviates };
+        check.judge(&fixture.case(Some(&fixture.prompts[0]), None), &fake)
+    };
+    let diverged = judge(&fixture);
+    assert_eq!(diverged.outcome, Outcome::Falsified, "{diverged:#?}");
+    assert!(diverged.observed.starts_with("diverged(3)"), "{}", diverged.observed);
+
+    // The same with a margin below the tie floor, and the engine's token second in the oracle's list.
+    let golden = &mut fixture.prompts[0];
+    let engine = (golden.greedy.ids[3] + 1) % 256;
+    golden.greedy.margins[3].0 = 1e-9;
+    let position = golden.prompt.ids.len() + 2;
+    let top = golden.forced.top.iter_mut().find(|top| top.position == position).unwrap();
+    top.ids[1] = engine;
+    top.logprobs[1] = top.logprobs[0];
+    let tied = judge(&fixture);
+    assert!(tied.is_green(), "{tied:#?}");
+    assert_eq!(tied.observed, "tie-break at steps [3]");
+
+    // A tie in the margin does not excuse a token that the oracle does not list.
+    let top = fixture.prompts[0].forced.top.iter_mut().find(|top| top.position == position).unwrap();
+    top.ids[1] = (engine + 1) % 256;
+    assert_eq!(judge(&fixture).outcome, Outcome::Falsified);
+}
+
+#[test]
+fn regret_on_a_tie_is_green_and_off_the_list_is_red() {
+    let fixture = fixture();
+    let check = find("F-G4-regret").unwrap();
+    // The second of the oracle's list is put first: a regret of its margin, which is no tie here.
+    let swapped: Tamper = |_, answer| logits(answer, |l| {
+        let v = l.vocab;
+        for row in l.values.chunks_mut(v) {
+            let best = (0..v).reduce(|a, b| if row[b] > row[a] { b } else { a }).unwrap();
+            row[best] = -10.0;
+        }
+    });
+    for (_, verdict) in verdicts(&fixture, check, swapped) {
+        assert_eq!(verdict.outcome, Outcome::Falsified);
+        assert!(verdict.observed.contains("largest regret"), "{}", verdict.observed);
+    }
+    let unlisted: Tamper = |_, answer| logits(answer, |l| {
+        let v = l.vocab;
+        for row in l.values.chunks_mut(v) {
+            let worst = (0..v).reduce(|a, b| if row[b] < row[a] { b } else { a }).unwrap();
+            row[worst] = 100.0;
+        }
+    });
+    for (_, verdict) in verdicts(&fixture, check, unlisted) {
+        assert!(verdict.observed.contains("not among the oracle's 10"), "{}", verdict.observed);
+    }
+}
+
+#[test]
+fn a_wrong_stage_is_named_and_the_one_before_it() {
+    let fixture = fixture();
+    let bent: Tamper = |_, answer| answer.map(|answer| match answer {
+        Answer::Sketch(mut stages) => {
+            stages[2..].iter_mut().for_each(|stage| stage.projections[1] += 0.01);
+            Answer::Sketch(stages)
+        }
+        other => other,
+    });
+    for id in ["F-G4-sketch-prefill", "F-G4-sketch-decode"] {
+        for (_, verdict) in verdicts(&fixture, find(id).unwrap(), bent) {
+            assert_eq!(verdict.place.stage.as_deref(), Some("blk.0.attn.q"));
+            assert!(verdict.observed.contains("all is well up to `blk.0.attn_norm`"), "{}", verdict.observed);
+        }
+    }
+}
+
+#[test]
+fn a_text_that_was_memorised_is_not_learned() {
+    let fixture = fixture();
+    // Certainty on the training text alone: its loss falls to almost nothing, and the held-out loss stays.
+    let fake = Fake {
+        fixture: &fixture,
+        tamper: |question: &Question, answer: Answered| match question {
+            Question::Logits { ids, .. } => {
+                let text: Vec<u32> = std::iter::once(256).chain(fixture.model.texts["training"].bytes().map(u32::from)).collect();
+                let Some(at) = text.windows(ids.len()).position(|window| window == *ids) else { return answer };
+                logits(answer, |l| {
+                    for i in 0..ids.len() {
+                        if let Some(&next) = text.get(at + i + 1) {
+                            l.values[i * l.vocab + next as usize] = 30.0;
+                        }
+                    }
+                })
+            }
+            _ => answer,
+        },
+    };
+    let verdict = find("LEARNED").unwrap().judge(&fixture.case(None, None), &fake);
+    assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
+}
+
+#[test]
+fn ids_are_unique_and_every_bound_is_used_and_written_down() {
+    let mut ids: Vec<&str> = all().iter().map(|check| check.id).collect();
+    let n = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), n, "an id is used twice");
+    let fixture = fixture();
+    let mut used: Vec<&str> = all().iter().flat_map(|check| check.bounds.iter().copied()).collect();
+    used.sort_unstable();
+    used.dedup();
+    assert_eq!(used, fixture.tolerances.keys().collect::<Vec<_>>());
+}
