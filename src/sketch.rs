@@ -40,7 +40,10 @@ pub struct StageSketch {
 pub fn sketch(model: &Model, ids: &[u32], decode: bool) -> Result<Vec<StageSketch>> {
     let mut cache = model.new_cache();
     let mut rest = ids;
-    if decode && let [prefill @ .., last] = ids && !prefill.is_empty() {
+    if decode
+        && let [prefill @ .., last] = ids
+        && !prefill.is_empty()
+    {
         model.forward(prefill, &mut cache, Positions::Last)?;
         rest = std::slice::from_ref(last);
     }

@@ -3,9 +3,8 @@
 //! Sources: Hendrycks and Gimpel 2016 (arXiv 1606.08415) for GELU and SiLU; So et al. 2021 (arXiv 2109.08668) for the
 //! squared ReLU. Names are those of transformers' `ACT2FN`.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI, SQRT_2};
 
-use super::{Isa, per_isa};
 use crate::Activation;
 
 /// Numbers below which a second thread costs more than it saves.
@@ -17,6 +16,11 @@ pub fn activate(parallel: bool, activation: Activation, x: &mut [f32]) {
     each(parallel, x, |x| x.iter_mut().for_each(|v| *v = function(f64::from(*v)) as f32));
 }
 
+/// The image of one number, before it is rounded.
+pub fn image(activation: Activation, x: f64) -> f64 {
+    function(activation)(x)
+}
+
 /// The gated form of Shazeer 2020 (arXiv 2002.05202): replaces `gate` by `activation(gate) * up`.
 ///
 /// # Panics
@@ -24,15 +28,6 @@ pub fn activate(parallel: bool, activation: Activation, x: &mut [f32]) {
 pub fn activate_gated(parallel: bool, activation: Activation, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "gate and up");
     activate(parallel, activation, gate);
-    multiply(Isa::best(), gate, up);
-}
-
-per_isa! {
-    fn multiply(gate: &mut [f32], up: &[f32]) = multiply_body;
-}
-
-#[inline(always)]
-fn multiply_body(gate: &mut [f32], up: &[f32]) {
     gate.iter_mut().zip(up).for_each(|(gate, up)| *gate *= up);
 }
 
@@ -56,11 +51,24 @@ fn function(activation: Activation) -> fn(f64) -> f64 {
         Activation::Relu2 => |x| relu(x) * relu(x),
         Activation::Tanh => f64::tanh,
         Activation::Sigmoid => sigmoid,
+        Activation::Mish => |x| x * softplus(x).tanh(),
+        Activation::Linear => |x| x,
+        Activation::GeluClamped => |x| (0.5 * x * erfc(-x * FRAC_1_SQRT_2)).clamp(-10.0, 10.0),
+        Activation::Relu6 => |x| x.clamp(0.0, 6.0),
+        Activation::LeakyRelu => |x| if x < 0.0 { 0.01 * x } else { x },
+        Activation::HardSwish => |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Laplace => |x| 0.5 * erfc((0.707107 - x) / (0.282095 * SQRT_2)),
+        Activation::SqrtSoftplus => |x| softplus(x).sqrt(),
     }
 }
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
+}
+
+/// ln(1 + e^x), without overflow.
+fn softplus(x: f64) -> f64 {
+    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
 }
 
 /// Keeps NaN, which `max` would drop.
@@ -117,6 +125,14 @@ mod tests {
             Activation::Relu2 => x.max(0.0).powi(2),
             Activation::Tanh => (x.exp() - (-x).exp()) / (x.exp() + (-x).exp()),
             Activation::Sigmoid => 0.5 * (1.0 + (x / 2.0).tanh()),
+            Activation::Mish => x * (1.0 - 2.0 / ((1.0 + x.exp()).powi(2) + 1.0)),
+            Activation::Linear => x,
+            Activation::GeluClamped => naive(Activation::Gelu, x).clamp(-10.0, 10.0),
+            Activation::Relu6 => x.max(0.0).min(6.0),
+            Activation::LeakyRelu => x.max(0.0) + 0.01 * x.min(0.0),
+            Activation::HardSwish => x * (x + 3.0).max(0.0).min(6.0) / 6.0,
+            Activation::Laplace => 0.5 * (1.0 + naive_erf((x - 0.707107) / (0.282095 * 2f64.sqrt()))),
+            Activation::SqrtSoftplus => (1.0 + x.exp()).ln().sqrt(),
         }
     }
 
@@ -128,7 +144,7 @@ mod tests {
         FRAC_2_SQRT_PI * h / 3.0 * (0..=n).map(|i| weight(i) * (-(h * f64::from(i)).powi(2)).exp()).sum::<f64>()
     }
 
-    const ALL: [Activation; 8] = [
+    const ALL: [Activation; 16] = [
         Activation::Silu,
         Activation::Gelu,
         Activation::GeluTanh,
@@ -137,6 +153,14 @@ mod tests {
         Activation::Relu2,
         Activation::Tanh,
         Activation::Sigmoid,
+        Activation::Mish,
+        Activation::Linear,
+        Activation::GeluClamped,
+        Activation::Relu6,
+        Activation::LeakyRelu,
+        Activation::HardSwish,
+        Activation::Laplace,
+        Activation::SqrtSoftplus,
     ];
 
     #[test]

@@ -4,8 +4,9 @@
 //! visited from the first to the last whatever the rows around this one are, so a prefill and a decode step are the same
 //! sequence of operations.
 
+use super::lanes::dots;
 use super::softmax::softmax;
-use super::{Isa, dots, per_isa};
+use super::{Isa, per_isa};
 
 /// The shape of an attention layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,20 +63,17 @@ fn row_body(heads: Heads, position: usize, q: &[f32], keys: &[f32], values: &[f3
         scores.clear();
         scores.extend(keys.chunks_exact(width).map(|k| f64::from(dots(q, [&k[kv..][..head_dim]])[0]) * scale));
         softmax(scores);
-        for (block, out) in out[h * head_dim..][..head_dim].chunks_mut(16).enumerate() {
-            weighted_sum(scores, values, width, kv + 16 * block, out);
-        }
+        weighted_sum(scores, values.chunks_exact(width).map(|v| &v[kv..][..head_dim]), &mut out[h * head_dim..][..head_dim]);
     }
 }
 
-/// `sum over t of p[t] * v[t]` for up to 16 numbers from `column` on, in `f64`, from the first position to the last.
+/// `sum over t of p[t] * v[t]`, in `f64`, from the first position to the last.
 #[inline(always)]
-fn weighted_sum(p: &[f64], values: &[f32], width: usize, column: usize, out: &mut [f32]) {
-    let mut sums = [0f64; 16];
-    for (&p, v) in p.iter().zip(values.chunks_exact(width)) {
-        match v[column..].first_chunk::<16>() {
-            Some(v) if out.len() == 16 => (0..16).for_each(|d| sums[d] += p * f64::from(v[d])),
-            _ => (0..out.len()).for_each(|d| sums[d] += p * f64::from(v[column + d])),
+fn weighted_sum<'v>(p: &[f64], values: impl Iterator<Item = &'v [f32]>, out: &mut [f32]) {
+    let mut sums = vec![0f64; out.len()];
+    for (p, v) in p.iter().zip(values) {
+        for (sum, v) in sums.iter_mut().zip(v) {
+            *sum += p * f64::from(*v);
         }
     }
     for (out, sum) in out.iter_mut().zip(sums) {

@@ -5,8 +5,9 @@
 //! way into the scratch, so that the sum is the same sum. Cost: `rows * n_in * n_out` products, and one widening of the
 //! weights for every [`BLOCK_ROWS`] rows.
 
+use super::lanes::dots;
 use super::widen::{Float, widen};
-use super::{Isa, dots, per_isa};
+use super::{Isa, per_isa};
 
 /// Rows of activations that share one widening of the weights; at hidden size 256 they fit the first cache.
 const BLOCK_ROWS: usize = 32;
@@ -177,7 +178,8 @@ fn columns(w: &[&[f32]], x: &[f32], y: &mut [f32], stride: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{naive_dot, seeds};
+    use super::super::lanes::naive_dot;
+    use super::super::seeds;
     use super::*;
 
     fn naive(w: &[f32], x: &[f32], n_in: usize) -> Vec<f32> {

@@ -32,9 +32,7 @@ impl Rope {
                 (powers.iter().map(|p| blend(1.0 / p)).collect(), 1.0)
             }
             RopeScaling::Yarn { factor, original_n_ctx, attention_factor, beta_fast, beta_slow, truncate } => {
-                let dimension = |turns: f64| {
-                    head_dim as f64 * (original_n_ctx / (turns * 2.0 * PI)).ln() / (2.0 * config.theta.ln())
-                };
+                let dimension = |turns: f64| head_dim as f64 * (original_n_ctx / (turns * 2.0 * PI)).ln() / (2.0 * config.theta.ln());
                 let (low, high) = (dimension(beta_fast), dimension(beta_slow));
                 let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
                 let kept = yarn_ramp(low.max(0.0), high.min(head_dim as f64 - 1.0));
@@ -183,15 +181,13 @@ mod tests {
 
     #[test]
     fn linear_scaling_at_a_multiple_is_no_scaling_at_the_position() {
-        let (plain, linear) =
-            (rope(1e4, RopeScaling::Default, 16), rope(1e4, RopeScaling::Linear { factor: 4.0 }, 16));
+        let (plain, linear) = (rope(1e4, RopeScaling::Default, 16), rope(1e4, RopeScaling::Linear { factor: 4.0 }, 16));
         assert_eq!(seeds::bits(plain.angles(&[3]).row(0)), seeds::bits(linear.angles(&[12]).row(0)));
     }
 
     #[test]
     fn llama3_keeps_high_frequencies_divides_low_ones_and_blends_between() {
-        let scaling =
-            RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_n_ctx: 8192.0 };
+        let scaling = RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_n_ctx: 8192.0 };
         let (plain, scaled) = (rope(5e5, RopeScaling::Default, 128), rope(5e5, scaling, 128));
         assert_eq!(plain.inv_freq()[0], scaled.inv_freq()[0]);
         assert_eq!(plain.inv_freq()[63] / 8.0, scaled.inv_freq()[63]);

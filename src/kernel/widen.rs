@@ -80,7 +80,13 @@ fn f16(bits: u16) -> f32 {
     // A subnormal is 2^-14 times its fraction: read it with the exponent of 2^-14, then take the implied one away.
     let subnormal = (f32::from_bits(shifted + (113 << 23)) - f32::from_bits(113 << 23)).to_bits();
     let exponent = shifted & EXPONENT;
-    let magnitude = if exponent == 0 { subnormal } else if exponent == EXPONENT { special } else { normal };
+    let magnitude = if exponent == 0 {
+        subnormal
+    } else if exponent == EXPONENT {
+        special
+    } else {
+        normal
+    };
     f32::from_bits(sign | magnitude)
 }
 

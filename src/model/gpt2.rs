@@ -34,8 +34,7 @@ impl Gpt2 {
     pub(super) fn load(config: &Config, tensors: &Tensors) -> Result<Self> {
         let Config { vocab_size, hidden_size: width, intermediate_size: inner, n_layers, norm_eps: eps, .. } = *config;
         let mut inventory = Inventory::new(tensors, "transformer.");
-        let (wte, lm_head) =
-            inventory.embedding_and_head("transformer.wte", vocab_size, width, config.tie_word_embeddings)?;
+        let (wte, lm_head) = inventory.embedding_and_head("transformer.wte", vocab_size, width, config.tie_word_embeddings)?;
         let wpe = inventory.embedding("transformer.wpe", config.n_ctx, width)?;
         let mut h = Vec::new();
         for i in 0..n_layers {

@@ -33,7 +33,7 @@ struct Block {
     gate_proj: Linear,                 // (intermediate_size, hidden_size)
     up_proj: Linear,                   // (intermediate_size, hidden_size)
     down_proj: Linear,                 // (hidden_size, intermediate_size)
-    heads: Heads, // with the window of this block
+    heads: Heads,                      // with the window of this block
 }
 
 impl Qwen2 {

@@ -31,8 +31,7 @@ fn config(architecture: Architecture) -> Config {
         tie_word_embeddings: true,
         attention_bias: architecture != Architecture::Llama,
         mlp_bias: architecture == Architecture::Gpt2,
-        rope: (architecture != Architecture::Gpt2)
-            .then_some(RopeConfig { theta: 1e4, scaling: RopeScaling::Default }),
+        rope: (architecture != Architecture::Gpt2).then_some(RopeConfig { theta: 1e4, scaling: RopeScaling::Default }),
         windows: vec![None; 2],
         scale_attn_weights: true,
         scale_attn_by_inverse_layer_idx: false,
@@ -52,12 +51,9 @@ fn needed(config: &Config) -> Vec<(String, Vec<usize>)> {
         need("transformer.wte.weight".into(), &[config.vocab_size, width]);
         need("transformer.wpe.weight".into(), &[config.n_ctx, width]);
         for i in 0..config.n_layers {
-            for (name, n_in, n_out) in [
-                ("attn.c_attn", width, 3 * width),
-                ("attn.c_proj", width, width),
-                ("mlp.c_fc", width, inner),
-                ("mlp.c_proj", inner, width),
-            ] {
+            for (name, n_in, n_out) in
+                [("attn.c_attn", width, 3 * width), ("attn.c_proj", width, width), ("mlp.c_fc", width, inner), ("mlp.c_proj", inner, width)]
+            {
                 need(format!("transformer.h.{i}.{name}.weight"), &[n_in, n_out]);
                 need(format!("transformer.h.{i}.{name}.bias"), &[n_out]);
             }
@@ -113,14 +109,8 @@ fn model(config: &Config, dtype: Dtype) -> Model {
 fn shapes() -> Vec<Config> {
     let (llama, qwen2, gpt2) = (config(Architecture::Llama), config(Architecture::Qwen2), config(Architecture::Gpt2));
     let scaled = |scaling| Some(RopeConfig { theta: 1e4, scaling });
-    let yarn = RopeScaling::Yarn {
-        factor: 4.0,
-        original_n_ctx: 10.0,
-        attention_factor: 1.1386,
-        beta_fast: 32.0,
-        beta_slow: 1.0,
-        truncate: true,
-    };
+    let yarn =
+        RopeScaling::Yarn { factor: 4.0, original_n_ctx: 10.0, attention_factor: 1.1386, beta_fast: 32.0, beta_slow: 1.0, truncate: true };
     vec![
         llama.clone(),
         Config { n_kv_heads: 1, ..llama.clone() },
@@ -172,8 +162,7 @@ fn chunks_steps_batches_and_threads_do_not_change_a_bit() {
 
             let neighbours: [&[u32]; 3] = [&IDS[..11], &IDS, &IDS[3..4]];
             let mut caches: Vec<KvCache> = neighbours.iter().map(|_| model.new_cache()).collect();
-            let mut batch: Vec<Sequence<'_>> =
-                neighbours.iter().zip(&mut caches).map(|(ids, cache)| Sequence { ids, cache }).collect();
+            let mut batch: Vec<Sequence<'_>> = neighbours.iter().zip(&mut caches).map(|(ids, cache)| Sequence { ids, cache }).collect();
             let together = model.forward_batch(&mut batch, Positions::All).unwrap();
             for (ids, together) in neighbours.iter().zip(together) {
                 assert_eq!(bits(&together.values), bits(&all(&model, ids).values), "{config:?}");
@@ -218,12 +207,9 @@ fn requests_that_cannot_be_answered_are_refused_and_leave_the_cache_alone() {
     let other = self::model(&config(Architecture::Llama), Dtype::F32);
     let mut cache = model.new_cache();
     model.forward(&IDS[..30], &mut cache, Positions::Last).unwrap();
-    for (ids, reason) in [
-        (&[][..], "no-ids"),
-        (&[0, 29], "id-out-of-range"),
-        (&[u32::MAX], "id-out-of-range"),
-        (&IDS[..11], "context-exceeded"),
-    ] {
+    for (ids, reason) in
+        [(&[][..], "no-ids"), (&[0, 29], "id-out-of-range"), (&[u32::MAX], "id-out-of-range"), (&IDS[..11], "context-exceeded")]
+    {
         let error = model.forward(ids, &mut cache, Positions::All).unwrap_err();
         assert_eq!((error.kind(), error.reason()), ("request", reason), "{error}");
         assert_eq!(cache.len(), 30);
@@ -255,10 +241,7 @@ fn every_needed_tensor_is_needed_with_its_shape_and_finite() {
             let found: Vec<usize> = shape.iter().map(|n| n + 1).collect();
             let values = vec![0.5; found.iter().product()];
             tensors.insert(name.as_str(), Tensor::from_f32(Dtype::F32, found.clone(), &values).unwrap());
-            assert_eq!(
-                refuse(&tensors),
-                ModelError::WrongShape { tensor: name.clone(), found, expected: shape.clone() }
-            );
+            assert_eq!(refuse(&tensors), ModelError::WrongShape { tensor: name.clone(), found, expected: shape.clone() });
 
             let n_elements = tensor.n_elements();
             let bytes = Tensor::owned(Dtype::U8, shape.clone(), vec![1; n_elements]).unwrap();
