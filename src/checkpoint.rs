@@ -195,7 +195,10 @@ pub struct Tensor {
 #[derive(Debug, Clone)]
 enum Bytes {
     /// A part of a mapped file. The range lies within the map.
-    Mapped { map: Arc<Mmap>, range: Range<usize> },
+    Mapped {
+        map: Arc<Mmap>,
+        range: Range<usize>,
+    },
     Owned(Arc<[u8]>),
 }
 
@@ -233,8 +236,7 @@ impl Tensor {
     /// A tensor that lies in a mapped file. `None` if the range is not in the map or not as long as the tensor.
     pub(crate) fn mapped(dtype: Dtype, shape: Vec<usize>, map: &Arc<Mmap>, range: Range<usize>) -> Option<Self> {
         let held = map.get(range.clone())?.len();
-        (bytes_of(dtype, &shape) == Some(held))
-            .then(|| Tensor { dtype, shape, bytes: Bytes::Mapped { map: Arc::clone(map), range } })
+        (bytes_of(dtype, &shape) == Some(held)).then(|| Tensor { dtype, shape, bytes: Bytes::Mapped { map: Arc::clone(map), range } })
     }
 
     /// The type of the elements.
@@ -276,4 +278,88 @@ impl Tensor {
 /// The bytes that a tensor needs; `None` if that is more than an address can reach.
 pub(crate) fn bytes_of(dtype: Dtype, shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(dtype.size(), |bytes, dim| bytes.checked_mul(*dim))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Tokenizer};
+
+    #[test]
+    fn every_dtype_is_widened_exactly() {
+        let cases = [
+            (Dtype::F32, vec![0, 0, 0x20, 0xc0], vec![-2.5]),
+            (Dtype::F16, vec![0, 0xc1, 1, 0], vec![-2.5, 2f32.powi(-24)]),
+            (Dtype::BF16, vec![0x20, 0xc0, 1, 0], vec![-2.5, f32::from_bits(1 << 16)]),
+            (Dtype::U8, vec![0, 255], vec![0.0, 255.0]),
+            (Dtype::Bool, vec![0, 1], vec![0.0, 1.0]),
+        ];
+        for (dtype, bytes, values) in cases {
+            let shape = vec![values.len()];
+            let tensor = Tensor::owned(dtype, shape.clone(), bytes).unwrap();
+            assert_eq!(tensor.to_f32(), values, "{dtype}");
+            assert_eq!(Tensor::from_f32(dtype, shape, &values).unwrap().bytes(), tensor.bytes(), "{dtype}");
+            assert_eq!(tensor.n_elements(), values.len());
+        }
+    }
+
+    /// 1 + 2^-9 lies between two BF16 values and exactly between none; 1 + 2^-8 exactly between two.
+    #[test]
+    fn values_are_rounded_to_the_nearest_with_ties_to_even() {
+        let round = |dtype, value| Tensor::from_f32(dtype, vec![1], &[value]).unwrap().to_f32()[0];
+        assert_eq!(round(Dtype::BF16, 1.0 + 2f32.powi(-9)), 1.0);
+        assert_eq!(round(Dtype::BF16, 1.0 + 2f32.powi(-8)), 1.0);
+        assert_eq!(round(Dtype::BF16, 1.0 + 3.0 * 2f32.powi(-8)), 1.0 + 2f32.powi(-6));
+        assert_eq!(round(Dtype::F16, 1e9), f32::INFINITY);
+        assert!(round(Dtype::F16, f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_tensor_has_as_many_bytes_as_its_shape() {
+        let refusal = Tensor::owned(Dtype::F16, vec![2, 3], vec![0; 11]).unwrap_err().to_string();
+        assert_eq!(refusal, "a tensor of shape [2, 3] and dtype F16 needs 12 bytes, 11 were given");
+        let refusal = Tensor::owned(Dtype::F32, vec![usize::MAX, 2], vec![]).unwrap_err().to_string();
+        assert!(refusal.ends_with("needs more than 2^63 bytes, 0 were given"), "{refusal}");
+    }
+
+    #[test]
+    fn tensors_are_renamed_only_onto_free_names() {
+        let tensor = Tensor::from_f32(Dtype::F32, vec![1], &[1.0]).unwrap();
+        let mut tensors = Tensors::new();
+        tensors.insert("b", tensor.clone());
+        tensors.insert("a", tensor);
+        assert!(!tensors.rename("a", "b") && !tensors.rename("c", "d") && tensors.len() == 2);
+        assert!(tensors.rename("b", "0"));
+        assert_eq!(tensors.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["0", "a"]);
+    }
+
+    #[test]
+    fn a_path_that_is_no_folder_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let refusal = |path: &Path| Checkpoint::open(path).unwrap_err().reason();
+        assert_eq!(refusal(file.path()), "not-a-folder");
+        assert_eq!(refusal(&file.path().join("x")), "io");
+        assert_eq!(refusal(Path::new("/there/is/no/such/folder")), "not-found");
+    }
+
+    /// Every model of the roster opens, and its three files agree.
+    #[test]
+    fn the_roster_opens() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let others = std::env::var_os("GROUND_TRUTH_MODELS").unwrap_or_default();
+        let others = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
+        let folders = others.map(|path| root.join(path)).chain([root.join("testdata/models")]);
+        let models = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+        let mut n_opened = 0;
+        for model in models.filter(|path| path.is_dir()) {
+            let checkpoint = Checkpoint::open(&model).unwrap();
+            let config = checkpoint.config_file();
+            let config = Config::parse(&checkpoint.config, checkpoint.generation_config.as_ref(), &config).unwrap();
+            let bytes = checkpoint.tokenizer.as_ref().unwrap();
+            let tokenizer = Tokenizer::from_bytes(bytes, &checkpoint.tokenizer_file()).unwrap();
+            tokenizer.check_fits(config.vocab_size).unwrap();
+            n_opened += 1;
+        }
+        assert!(n_opened > 0);
+    }
 }

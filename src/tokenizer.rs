@@ -6,6 +6,8 @@
 //!
 //! Truncation and padding that the file asks for are switched off, as transformers does: a prompt is never cut in silence.
 
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

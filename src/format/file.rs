@@ -60,3 +60,39 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     };
     read().in_file(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn refusal(path: &Path, limit: u64) -> String {
+        read(path, limit).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert!(refusal(&path, 4).ends_with("f: has 5 bytes, the limit for this file is 4"));
+        assert!(refusal(&dir.path().join("g"), 4).ends_with("g: not found"));
+        assert!(refusal(dir.path(), 4).ends_with("is a folder, not a regular file"));
+    }
+
+    /// Each of these would block for ever, or never end, if it were read.
+    #[test]
+    #[cfg(unix)]
+    fn pipes_devices_and_sockets_are_refused_without_blocking() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, device, socket) = (dir.path().join("pipe"), dir.path().join("device"), dir.path().join("socket"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, found) in [(pipe, "a pipe"), (device, "a device"), (socket, "a socket")] {
+            assert!(refusal(&path, 1 << 20).ends_with(&format!("is {found}, not a regular file")));
+        }
+    }
+}

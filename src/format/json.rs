@@ -173,3 +173,56 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Value::Object(map))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn refusal(bytes: &[u8]) -> JsonError {
+        parse_object(bytes).expect_err(&String::from_utf8_lossy(bytes))
+    }
+
+    #[test]
+    fn an_object_is_read_in_the_order_of_the_file() {
+        let map = parse_object(br#" {"b": [1, -2, 0.5, "x", null, true], "a": {"b": 1}} "#).unwrap();
+        assert_eq!(Value::Object(map).to_string(), r#"{"b":[1,-2,0.5,"x",null,true],"a":{"b":1}}"#);
+    }
+
+    #[rstest]
+    #[case(b"", "is empty")]
+    #[case(b"\xef\xbb\xbf{}", "is written in UTF-8 with a byte order mark")]
+    #[case(b"\xff\xfe{\0}\0", "is written in UTF-16")]
+    #[case(b"{\0}\0", "is written in UTF-16")]
+    #[case(b"\0{\0}", "is written in UTF-16")]
+    #[case(b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer")]
+    #[case(b"<!DOCTYPE html><html>", "is an HTML page")]
+    #[case(b"{\"a\": \"\xff\"}", "is not UTF-8 at byte 7")]
+    #[case(b"[]", "is an array at the top, an object is due")]
+    #[case(b"null", "is null at the top")]
+    #[case(b"3", "is a number at the top")]
+    #[case(br#"{"a": 1, "a": 1}"#, "`a` is there twice")]
+    #[case(br#"{"x": [{"b": 1, "\u0062": 2}]}"#, "`x.0.b` is there twice")]
+    #[case(b"{\"rope\": {\"theta\": 1e999}}", "is not JSON: number out of range at line 1 column 24, in `rope.theta`")]
+    #[case(br#"{"theta": NaN}"#, "is not JSON: expected value at line 1 column 11, in `theta`")]
+    #[case(br#"{"a": 1,}"#, "is not JSON: trailing comma")]
+    #[case(br#"{"a": 1} {}"#, "is not JSON: trailing characters")]
+    #[case(br#"{"a": 1"#, "is not JSON: EOF")]
+    #[case(br#"{"a": "\ud800"}"#, "is not JSON: unexpected end of hex escape")]
+    fn what_is_not_a_strict_object_is_refused_with_its_place(#[case] bytes: &[u8], #[case] message: &str) {
+        let refusal = refusal(bytes).to_string();
+        assert!(refusal.starts_with(message), "{refusal}");
+    }
+
+    #[test]
+    fn nesting_is_taken_to_the_limit_and_no_further() {
+        let nested = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        assert!(parse_object(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
+        for depth in [MAX_DEPTH, 200, 10_000] {
+            assert_eq!(refusal(nested(depth).as_bytes()).reason(), "too-deep");
+        }
+        let arrays = format!("{{\"a\":{}", "[".repeat(100_000));
+        assert_eq!(refusal(arrays.as_bytes()).reason(), "too-deep");
+    }
+}

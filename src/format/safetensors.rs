@@ -27,6 +27,8 @@
 //! The other way round nothing is wider: what passes here, the reference reader has accepted too.
 
 mod header;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -101,7 +103,9 @@ fn header_of(bytes: &[u8]) -> Checked<&[u8]> {
     };
     let length = u64::from_le_bytes(*length);
     // A pickle and a length may begin alike; with a brace in its place it is a length.
-    if (length > MAX_HEADER_BYTES || rest.first() != Some(&b'{')) && let Some(found) = other_content(bytes) {
+    if (length > MAX_HEADER_BYTES || rest.first() != Some(&b'{'))
+        && let Some(found) = other_content(bytes)
+    {
         return Err(found);
     }
     if length > MAX_HEADER_BYTES {
@@ -132,20 +136,14 @@ fn check_entry(entry: &Entry, expected: u64) -> Checked<()> {
         return Err(SafetensorsError::RankTooLarge { tensor: tensor(), rank: entry.rank, limit: MAX_RANK });
     }
     let dtype = dtype(&entry.name, &entry.dtype)?;
-    let needed = needed(dtype, &entry.shape)
-        .ok_or_else(|| SafetensorsError::ShapeOverflow { tensor: tensor(), shape: entry.shape.clone() })?;
+    let needed =
+        needed(dtype, &entry.shape).ok_or_else(|| SafetensorsError::ShapeOverflow { tensor: tensor(), shape: entry.shape.clone() })?;
     if entry.begin != expected || entry.end < entry.begin {
         return Err(SafetensorsError::Offsets { tensor: tensor(), begin: entry.begin, end: entry.end, expected });
     }
     match entry.end - entry.begin {
         held if held == needed => Ok(()),
-        held => Err(SafetensorsError::WrongSize {
-            tensor: tensor(),
-            shape: entry.shape.clone(),
-            dtype: entry.dtype.clone(),
-            needed,
-            held,
-        }),
+        held => Err(SafetensorsError::WrongSize { tensor: tensor(), shape: entry.shape.clone(), dtype: entry.dtype.clone(), needed, held }),
     }
 }
 

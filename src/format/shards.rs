@@ -33,14 +33,8 @@ const MAX_INDEX_BYTES: u64 = 64 << 20;
 const MAX_NAME: usize = 200;
 
 /// Weights of other kinds, which a refusal names if it finds one.
-const OTHER_WEIGHTS: [&str; 6] = [
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "consolidated.00.pth",
-    "tf_model.h5",
-    "flax_model.msgpack",
-    "model.gguf",
-];
+const OTHER_WEIGHTS: [&str; 6] =
+    ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "tf_model.h5", "flax_model.msgpack", "model.gguf"];
 
 /// Reads the weights in `dir`.
 pub(crate) fn read(dir: &Path) -> Result<Tensors> {
@@ -108,9 +102,11 @@ fn read_shard(dir: &Path, index: &Path, shard: &str) -> Result<Vec<(String, crat
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing()).in_file(index),
         Err(error) => return Err(FileError::from(error)).in_file(&path),
     };
-    let path = if is_link { resolve(dir, &path).in_file(&path)? } else { Some(path) };
-    let Some(path) = path else {
-        return Err(IndexError::OutsideFolder { shard: shard.to_owned() }).in_file(index);
+    let path = match if is_link { resolve(dir, &path) } else { Ok(Some(path.clone())) } {
+        Ok(Some(path)) => path,
+        Ok(None) => return Err(IndexError::OutsideFolder { shard: shard.to_owned() }).in_file(index),
+        Err(FileError::NotFound) => return Err(missing()).in_file(index),
+        Err(error) => return Err(error).in_file(&path),
     };
     match safetensors::read(&path) {
         Err(Error::File { source: FileError::NotFound, .. }) => Err(missing()).in_file(index),
@@ -130,10 +126,7 @@ fn resolve(dir: &Path, link: &Path) -> std::result::Result<Option<PathBuf>, File
 }
 
 /// Whether map and shards name the same tensors in the same places.
-fn agree(
-    map: &BTreeMap<&str, &str>,
-    found_in: &BTreeMap<String, &str>,
-) -> std::result::Result<(), IndexError> {
+fn agree(map: &BTreeMap<&str, &str>, found_in: &BTreeMap<String, &str>) -> std::result::Result<(), IndexError> {
     for (tensor, shard) in map {
         let found = found_in.get(*tensor);
         if found != Some(shard) {
@@ -157,3 +150,6 @@ fn check_total_size(index: &Map<String, Value>, tensors: &Tensors) -> std::resul
     let is_equal = stated.as_u64() == Some(actual) || stated.is_f64() && stated.as_f64() == Some(actual as f64);
     if is_equal { Ok(()) } else { Err(IndexError::TotalSize { stated: stated.to_string(), actual }) }
 }
+
+#[cfg(test)]
+mod tests;

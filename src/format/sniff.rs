@@ -7,9 +7,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Option<&'static str> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let tag = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
     Some(match () {
-        () if starts(b"version https://git-lfs") => {
-            "a Git LFS pointer, not the file that it points to (run `git lfs pull`)"
-        }
+        () if starts(b"version https://git-lfs") => "a Git LFS pointer, not the file that it points to (run `git lfs pull`)",
         () if tag("<!doctype html") || tag("<html") || tag("<head") => "an HTML page, which is what a failed download saves",
         () if tag("<?xml") => "an XML document",
         () if starts(b"PK\x03\x04") || starts(b"PK\x05\x06") || starts(b"PK\x07\x08") => {
@@ -34,4 +32,35 @@ pub(crate) fn sniff(bytes: &[u8]) -> Option<&'static str> {
         () if starts(b"#!") => "a script",
         () => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::sniff;
+
+    #[rstest]
+    #[case(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer")]
+    #[case(b"\n <HTML><head>", "an HTML page")]
+    #[case(b"PK\x03\x04\x14\0", "a ZIP archive")]
+    #[case(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a pickle")]
+    #[case(b"\x80\x04\x95\x00", "a pickle")]
+    #[case(b"GGUF\x03\0\0\0", "a GGUF file")]
+    #[case(b"APR\0\x02\0", "an APR file")]
+    #[case(b"\x1f\x8b\x08", "a gzip archive")]
+    #[case(b"\x93NUMPY\x01\0", "a NumPy file")]
+    #[case(b"\x7fELF\x02", "an ELF program")]
+    #[case(b"#!/bin/sh\n", "a script")]
+    fn content_is_named(#[case] bytes: &[u8], #[case] name: &str) {
+        assert!(sniff(bytes).is_some_and(|found| found.starts_with(name)), "{:?}", sniff(bytes));
+    }
+
+    #[rstest]
+    #[case(b"")]
+    #[case(b"{\"a\": 1}")]
+    #[case(b"\x40\0\0\0\0\0\0\0{\"a\"")]
+    fn json_and_safetensors_are_not(#[case] bytes: &[u8]) {
+        assert_eq!(sniff(bytes), None);
+    }
 }

@@ -12,6 +12,8 @@ use crate::error::{ConfigError, InFile, Result};
 mod fields;
 mod lists;
 mod rope;
+#[cfg(test)]
+mod tests;
 
 type Checked<T> = std::result::Result<T, ConfigError>;
 
@@ -74,6 +76,22 @@ pub enum Activation {
     Tanh,
     /// `sigmoid`.
     Sigmoid,
+    /// `mish`: x * tanh(ln(1 + e^x)).
+    Mish,
+    /// `linear`: x.
+    Linear,
+    /// `gelu_10`: the exact GELU, clamped to -10..=10.
+    GeluClamped,
+    /// `relu6`: x clamped to 0..=6.
+    Relu6,
+    /// `leaky_relu`: x, or x / 100 below 0.
+    LeakyRelu,
+    /// `hardswish`: x * relu6(x + 3) / 6.
+    HardSwish,
+    /// `laplace`: the distribution function of a normal variable of mean 0.707107 and deviation 0.282095.
+    Laplace,
+    /// `sqrtsoftplus`: sqrt(ln(1 + e^x)).
+    SqrtSoftplus,
 }
 
 /// How the angles of rotary embeddings are stretched.
@@ -172,6 +190,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The fields of `config.json` that an architecture's arithmetic depends on.
+    pub fn used_fields(architecture: Architecture) -> impl Iterator<Item = &'static str> {
+        lists::used(architecture)
+    }
+
     /// Resolves the fields of `config.json` (`file` is its path, for messages) and `generation_config.json`.
     ///
     /// Every field of `config.json` is in one of three lists: used, read past for a stated reason, or refused unless it changes
@@ -187,18 +210,15 @@ impl Config {
     /// # Errors
     ///
     /// [`Error::Config`](crate::Error::Config), naming file, field and value.
-    pub fn parse(
-        config: &Map<String, Value>,
-        generation_config: Option<&Map<String, Value>>,
-        file: &Path,
-    ) -> Result<Config> {
+    pub fn parse(config: &Map<String, Value>, generation_config: Option<&Map<String, Value>>, file: &Path) -> Result<Config> {
         let mut resolved = resolve(Fields::of(config)).in_file(file)?;
         if let Some(generation_config) = generation_config {
             let (fields, file) = (Fields::of(generation_config), file.with_file_name("generation_config.json"));
             resolved.eos = fields.ids("eos_token_id").in_file(&file)?.unwrap_or_default();
             note_what_greedy_leaves_out(fields, &mut resolved.notes);
         }
-        for id in resolved.eos.iter().chain(&resolved.bos).filter(|id| **id as usize >= resolved.vocab_size) {
+        let stated_bos = Fields::of(config).id("bos_token_id").in_file(file)?;
+        for id in resolved.eos.iter().chain(&stated_bos).filter(|id| **id as usize >= resolved.vocab_size) {
             let size = resolved.vocab_size;
             resolved.notes.push(format!("token id {id} is stated as begin or end of text, and the vocabulary has {size} ids"));
         }
@@ -216,7 +236,7 @@ const MAX_VOCAB: usize = 1 << 24;
 const MAX_CONTEXT: usize = 1 << 28;
 
 /// The names of the activation functions.
-const ACTIVATIONS: [(&str, Activation); 14] = [
+const ACTIVATIONS: [(&str, Activation); 22] = [
     ("silu", Activation::Silu),
     ("swish", Activation::Silu),
     ("gelu", Activation::Gelu),
@@ -231,6 +251,14 @@ const ACTIVATIONS: [(&str, Activation); 14] = [
     ("relu2", Activation::Relu2),
     ("tanh", Activation::Tanh),
     ("sigmoid", Activation::Sigmoid),
+    ("mish", Activation::Mish),
+    ("linear", Activation::Linear),
+    ("gelu_10", Activation::GeluClamped),
+    ("relu6", Activation::Relu6),
+    ("leaky_relu", Activation::LeakyRelu),
+    ("hardswish", Activation::HardSwish),
+    ("laplace", Activation::Laplace),
+    ("sqrtsoftplus", Activation::SqrtSoftplus),
 ];
 
 fn resolve(fields: Fields) -> Checked<Config> {
@@ -248,11 +276,8 @@ fn architecture(fields: Fields) -> Checked<Architecture> {
     let known = "llama, qwen2, gpt2";
     let name = fields.required("model_type", fields.word("model_type")?)?;
     let architecture = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
-    let architecture = architecture.ok_or_else(|| ConfigError::UnknownValue {
-        field: "model_type".to_owned(),
-        found: name.to_owned(),
-        known,
-    })?;
+    let architecture =
+        architecture.ok_or_else(|| ConfigError::UnknownValue { field: "model_type".to_owned(), found: name.to_owned(), known })?;
     match fields.words("architectures")? {
         Some(classes) if !classes.is_empty() && !classes.contains(&architecture.class()) => {
             let (field, found) = ("architectures".to_owned(), classes.join(", "));
@@ -265,9 +290,8 @@ fn architecture(fields: Fields) -> Checked<Architecture> {
 /// llama and qwen2. Defaults: `configuration_llama.py`, `configuration_qwen2.py`.
 fn rotary(fields: Fields, architecture: Architecture, mut notes: Vec<String>) -> Checked<Config> {
     let is_qwen2 = architecture == Architecture::Qwen2;
-    let sizes = Sizes::read(fields, ["hidden_size", "num_hidden_layers", "num_attention_heads"], |name, bounds| {
-        fields.count(name, bounds)
-    })?;
+    let sizes =
+        Sizes::read(fields, ["hidden_size", "num_hidden_layers", "num_attention_heads"], |name, bounds| fields.count(name, bounds))?;
     let Sizes { vocab_size, hidden_size, n_layers, n_heads } = sizes;
     let stated_kv_heads = fields.count("num_key_value_heads", 1..=MAX_HEADS)?;
     let n_kv_heads = match stated_kv_heads {
@@ -296,9 +320,7 @@ fn rotary(fields: Fields, architecture: Architecture, mut notes: Vec<String>) ->
         n_heads,
         n_kv_heads,
         head_dim,
-        intermediate_size: fields
-            .count("intermediate_size", 1..=MAX_WIDTH)?
-            .unwrap_or(if is_qwen2 { 22_016 } else { 11_008 }),
+        intermediate_size: fields.count("intermediate_size", 1..=MAX_WIDTH)?.unwrap_or(if is_qwen2 { 22_016 } else { 11_008 }),
         n_ctx,
         norm_eps: fields.number("rms_norm_eps", Bounds::UnderOne)?.unwrap_or(1e-6),
         activation: activation(fields, "hidden_act", Activation::Silu)?,
@@ -329,8 +351,7 @@ fn gpt2(fields: Fields, notes: Vec<String>) -> Checked<Config> {
             (a, b) => Ok(a.or(b)),
         }
     };
-    let Sizes { vocab_size, hidden_size, n_layers, n_heads } =
-        Sizes::read(fields, ["n_embd", "n_layer", "n_head"], either)?;
+    let Sizes { vocab_size, hidden_size, n_layers, n_heads } = Sizes::read(fields, ["n_embd", "n_layer", "n_head"], either)?;
     divides(("n_embd", hidden_size), ("n_head", n_heads))?;
     Ok(Config {
         architecture: Architecture::Gpt2,
@@ -404,7 +425,7 @@ fn activation(fields: Fields, name: &str, default: Activation) -> Checked<Activa
         field: name.to_owned(),
         found: word.to_owned(),
         known: "silu, swish, gelu, gelu_python, gelu_new, gelu_pytorch_tanh, gelu_python_tanh, gelu_fast, gelu_accurate, \
-                quick_gelu, relu, relu2, tanh, sigmoid",
+                gelu_10, quick_gelu, relu, relu2, relu6, leaky_relu, tanh, sigmoid, mish, hardswish, linear, laplace, sqrtsoftplus",
     })
 }
 
@@ -473,7 +494,9 @@ const NOT_GREEDY: [(&str, Option<f64>); 17] = [
 
 fn note_what_greedy_leaves_out(fields: Fields, notes: &mut Vec<String>) {
     for (name, neutral) in NOT_GREEDY {
-        if let Some(value) = fields.get(name) && (neutral.is_none() || value.as_f64() != neutral) {
+        if let Some(value) = fields.get(name)
+            && (neutral.is_none() || value.as_f64() != neutral)
+        {
             let shown = fields::shown(value);
             notes.push(format!("generation_config.json: `{name}` {shown} is not applied, generation is plainly greedy"));
         }

@@ -86,8 +86,10 @@ fn id(token: &str, value: &Value) -> Checked<u32> {
     let Value::Number(number) = value else {
         return Err(wrong(&format!("model.vocab.{token}"), Some(value), "a whole number"));
     };
-    number.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| *id <= MAX_ID).ok_or_else(|| {
-        TokenizerError::IdOutOfRange { token: token.to_owned(), id: number.to_string(), limit: MAX_ID }
+    number.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| *id <= MAX_ID).ok_or_else(|| TokenizerError::IdOutOfRange {
+        token: token.to_owned(),
+        id: number.to_string(),
+        limit: MAX_ID,
     })
 }
 
@@ -189,17 +191,12 @@ fn check_ids(vocab: &HashMap<&str, u32>, added: &[(String, u32)]) -> Checked<u32
     }
     by_id.sort_unstable();
     by_id.dedup();
-    for (expected, (id, token)) in by_id.iter().enumerate() {
-        // Ids ascend, so the first one that is not its index repeats the one before it or leaves a gap.
-        if *id as usize == expected {
-            continue;
-        }
-        return Err(match expected.checked_sub(1).and_then(|before| by_id.get(before)) {
-            Some((before, first)) if before == id => {
-                TokenizerError::DuplicateId { first: (*first).to_owned(), second: (*token).to_owned(), id: *id }
-            }
-            _ => TokenizerError::IdGap { missing: expected as u32, largest: by_id.last().map_or(0, |(id, _)| *id) },
-        });
+    if let Some([(id, first), (_, second)]) = by_id.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(TokenizerError::DuplicateId { first: (*first).to_owned(), second: (*second).to_owned(), id: *id });
+    }
+    if let Some((missing, _)) = by_id.iter().enumerate().find(|(index, (id, _))| *id as usize != *index) {
+        let largest = by_id.last().map_or(0, |(id, _)| *id);
+        return Err(TokenizerError::IdGap { missing: missing as u32, largest });
     }
     match by_id.len() {
         0 => Err(TokenizerError::Missing { field: "model.vocab.*".to_owned() }),

@@ -24,8 +24,7 @@ pub(super) struct Entry {
 /// The entries of a header, in the order of their offsets.
 pub(super) fn parse(header: &[u8]) -> Checked<Vec<Entry>> {
     let malformed = |tensor, message: String| SafetensorsError::Header { tensor, message };
-    let text = std::str::from_utf8(header)
-        .map_err(|error| malformed(None, format!("not UTF-8 at byte {} of it", error.valid_up_to())))?;
+    let text = std::str::from_utf8(header).map_err(|error| malformed(None, format!("not UTF-8 at byte {} of it", error.valid_up_to())))?;
     let place = Place::default();
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = reader.deserialize_map(HeaderVisitor(&place)).and_then(|entries| reader.end().map(|()| entries));

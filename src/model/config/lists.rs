@@ -30,12 +30,10 @@ impl Neutral {
             Neutral::False => value == &Value::Bool(false),
             Neutral::True => value == &Value::Bool(true),
             Neutral::One => value.as_f64() == Some(1.0),
-            Neutral::Empty => {
-                value.as_object().is_some_and(|map| map.is_empty()) || value.as_array().is_some_and(|list| list.is_empty())
+            Neutral::Empty => value.as_object().is_some_and(|map| map.is_empty()) || value.as_array().is_some_and(|list| list.is_empty()),
+            Neutral::FullAttention => {
+                value.as_array().is_some_and(|list| list.iter().all(|layer| matches!(layer.as_str(), Some("full_attention" | "attention"))))
             }
-            Neutral::FullAttention => value.as_array().is_some_and(|list| {
-                list.iter().all(|layer| matches!(layer.as_str(), Some("full_attention" | "attention")))
-            }),
         }
     }
 
@@ -63,10 +61,7 @@ struct Lists {
 const COMMON: Lists = Lists {
     used: &["model_type", "architectures", "vocab_size", "tie_word_embeddings", "bos_token_id", "eos_token_id"],
     inert: &[
-        (
-            "it acts in training only",
-            &["initializer_range", "gradient_checkpointing", "problem_type", "finetuning_task", "tf_legacy_loss"],
-        ),
+        ("it acts in training only", &["initializer_range", "gradient_checkpointing", "problem_type", "finetuning_task", "tf_legacy_loss"]),
         (
             "it says who wrote the file, when, and from what",
             &[
@@ -102,10 +97,7 @@ const COMMON: Lists = Lists {
                 "pretraining_tp",
             ],
         ),
-        (
-            "it belongs to classifiers and other heads, not to the language model",
-            &["id2label", "label2id", "num_labels", "_num_labels"],
-        ),
+        ("it belongs to classifiers and other heads, not to the language model", &["id2label", "label2id", "num_labels", "_num_labels"]),
         (
             "prompts are made by tokenizer.json",
             &[
@@ -296,6 +288,11 @@ fn lists(architecture: Architecture) -> [&'static Lists; 2] {
         Architecture::Gpt2 => &GPT2,
     };
     [own, &COMMON]
+}
+
+/// The first list.
+pub(super) fn used(architecture: Architecture) -> impl Iterator<Item = &'static str> {
+    lists(architecture).into_iter().flat_map(|list| list.used).copied()
 }
 
 /// Holds every field against the lists. What is worth a note is noted.

@@ -55,7 +55,9 @@ pub(super) fn resolve(fields: Fields, n_ctx: usize, notes: &mut Vec<String>) -> 
         return Ok(RopeConfig { theta: stated.unwrap_or(DEFAULT_THETA), scaling: RopeScaling::Default });
     };
     let own = rope.number("rope_theta", Bounds::Positive)?;
-    if let (Some(own), Some(stated)) = (own, stated) && own != stated {
+    if let (Some(own), Some(stated)) = (own, stated)
+        && own != stated
+    {
         notes.push(format!("`rope_theta` {stated} is not read, because `{}` is {own}", rope.path("rope_theta")));
     }
     let theta = own.or(stated).unwrap_or(DEFAULT_THETA);
@@ -80,10 +82,7 @@ impl Rope<'_> {
         match self.rope.word(name)?.unwrap_or("default") {
             "default" => Ok((RopeScaling::Default, &[])),
             "linear" => Ok((RopeScaling::Linear { factor: self.required("factor")? }, &["factor"])),
-            "llama3" => Ok((
-                self.llama3()?,
-                &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
-            )),
+            "llama3" => Ok((self.llama3()?, &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"])),
             "yarn" => Ok((
                 self.yarn()?,
                 &[
@@ -103,15 +102,13 @@ impl Rope<'_> {
                 neutral: TYPES,
                 why: "the frequencies would be other ones",
             }),
-            found => {
-                Err(ConfigError::UnknownValue { field: self.rope.path(name), found: found.to_owned(), known: TYPES })
-            }
+            found => Err(ConfigError::UnknownValue { field: self.rope.path(name), found: found.to_owned(), known: TYPES }),
         }
     }
 
     fn llama3(&self) -> Result<RopeScaling, ConfigError> {
         let (low_freq_factor, high_freq_factor) = (self.required("low_freq_factor")?, self.required("high_freq_factor")?);
-        if !(high_freq_factor > low_freq_factor) {
+        if high_freq_factor <= low_freq_factor {
             return Err(ConfigError::OutOfRange {
                 field: self.rope.path("high_freq_factor"),
                 value: high_freq_factor.to_string(),
@@ -127,7 +124,7 @@ impl Rope<'_> {
     }
 
     fn yarn(&self) -> Result<RopeScaling, ConfigError> {
-        if !(self.theta > 1.0) {
+        if self.theta <= 1.0 {
             return Err(ConfigError::OutOfRange {
                 field: "rope_theta".to_owned(),
                 value: self.theta.to_string(),
