@@ -117,16 +117,30 @@ def gpt2_config(rng: random.Random, vocab: int, dtype: str, old: bool) -> dict:
     return config
 
 
-def end_of_text(rng: random.Random, config: dict, vocab: int) -> dict | None:
-    """Ids of the specials, in config.json or generation_config.json or both; the latter's content, or None."""
-    bos, eos = rng.randrange(vocab), rng.choice(([rng.randrange(vocab)], rng.sample(range(vocab), 3)))
-    config |= {"bos_token_id": bos, "eos_token_id": eos[0] if rng.random() < 0.7 else eos}
+def end_of_text(rng: random.Random, config: dict, likely: list[int]) -> dict | None:
+    """Ids that the model does produce as EOS, in config.json or generation_config.json or both; the latter's content, or None."""
+    ids = rng.sample(likely, min(len(likely), 3)) if rng.random() < 0.5 else likely[:1]
+    config |= {"bos_token_id": rng.randrange(config["vocab_size"]), "eos_token_id": ids[0] if rng.random() < 0.7 else ids}
     if rng.random() < 0.35:
         return None
-    generation = {"bos_token_id": bos, "transformers_version": "5.23.0"}
-    if rng.random() < 0.85:
-        generation["eos_token_id"] = eos if len(eos) > 1 else eos[0]
+    generation = {"bos_token_id": config["bos_token_id"], "transformers_version": "5.23.0"}
+    if rng.random() < 0.3:
+        generation["_from_model_config"] = True
+    if rng.random() < 0.8:
+        generation["eos_token_id"] = ids if len(ids) > 1 else ids[0]
     return generation
+
+
+@torch.no_grad()
+def produced(model: torch.nn.Module, rng: random.Random, vocab: int) -> list[int]:
+    """Ids that greedy decoding comes to after a few steps."""
+    out = []
+    for _ in range(4):
+        ids = [rng.randrange(vocab) for _ in range(8)]
+        for _ in range(12):
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        out += ids[-6:]
+    return sorted(set(out))
 
 
 @torch.no_grad()
@@ -183,14 +197,15 @@ def write_model(folder: Path, seed: int, number: int) -> str:
     vocab = json.loads((source / "tokenizer.json").read_text())
     vocab = 1 + max([*vocab["model"]["vocab"].values(), *(t["id"] for t in vocab["added_tokens"])])
     config = gpt2_config(rng, vocab, dtype, old) if family == "gpt2" else rotary_config(rng, family, vocab, dtype, old)
-    generation = end_of_text(rng, config, vocab)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    if generation is not None:
-        (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
     model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.from_pretrained(folder), dtype=torch.float32, attn_implementation="eager").eval()
     randomise(model, rng, vocab)
+    generation = end_of_text(rng, config, produced(model, rng, vocab))
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    if generation is not None:
+        (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     write_weights(folder, model, config, dtype, rng)
     return f"{family}, {dtype}, transformers {config['transformers_version']} spelling, tokenizer of {source.name}"
 
