@@ -72,16 +72,13 @@ const SPEED: &[Tested] = &[Tested::Issue(Issue::Speed)];
 const DEVICES: &[Tested] = &[Tested::Issue(Issue::Devices)];
 
 const DOCUMENTATION: &str = "harness/tests/documentation.rs";
+const EDGES: &str = "falsification/tests/edge.rs";
 const ERRORS: &str = "falsification/tests/error.rs";
+const CONFIG: &str = "falsification/tests/config.rs";
+const PROPERTIES: &str = "falsification/tests/property.rs";
 const SEEDS: &str = "falsification/tests/seed.rs";
 
-const fn claim(
-    id: &'static str,
-    from: &'static str,
-    tested: &'static [Tested],
-    sentence: &'static str,
-    refuted_by: &'static str,
-) -> Claim {
+const fn claim(id: &'static str, from: &'static str, tested: &'static [Tested], sentence: &'static str, refuted_by: &'static str) -> Claim {
     Claim { id, sentence, refuted_by, from, tested }
 }
 
@@ -125,23 +122,29 @@ pub const REGISTER: &[Claim] = &[
     claim(
         "F-T2",
         CORPUS,
-        &[Tested::Suite { file: ERRORS, prefix: "f_t2_" }],
+        &[Tested::Suite { file: CONFIG, prefix: "f_t2_" }],
         "a config without a required field, or with null in its place, is an error that names the field",
         "a model that loads all the same",
     ),
     claim(
         "F-T3",
         CORPUS,
-        &[Tested::Suite { file: ERRORS, prefix: "f_t3_" }],
+        &[Tested::Suite { file: CONFIG, prefix: "f_t3_" }],
         "a config field of the wrong type, negative or not finite is an error that names the field",
         "a model that loads all the same",
     ),
     claim("F-T4", CORPUS, MATRIX, "answers have the declared shape and hold finite numbers", "another shape, or a NaN"),
-    claim("F-E1", CORPUS, MATRIX, "empty input is refused with a typed error", "an answer to nothing, or a crash"),
+    claim(
+        "F-E1",
+        CORPUS,
+        &[Tested::Matrix, Tested::Suite { file: EDGES, prefix: "f_e1_" }],
+        "empty input is refused with a typed error",
+        "an answer to nothing, or a crash",
+    ),
     claim(
         "F-E2",
         CORPUS,
-        MATRIX,
+        &[Tested::Matrix, Tested::Suite { file: EDGES, prefix: "f_e2_" }],
         "the context limit is reached and not crossed",
         "an answer past the limit, a refusal before it, or a crash",
     ),
@@ -155,11 +158,17 @@ pub const REGISTER: &[Claim] = &[
     claim(
         "F-E4",
         CORPUS,
-        MATRIX,
+        &[Tested::Matrix, Tested::Suite { file: EDGES, prefix: "f_e4_" }],
         "ids at the ends of the vocabulary are answered with finite numbers, ids past it are refused",
         "an answer for an id that does not exist, or a NaN",
     ),
-    claim("F-E5", CORPUS, MATRIX, "concurrent use gives identical bits", "one bit that differs"),
+    claim(
+        "F-E5",
+        CORPUS,
+        &[Tested::Matrix, Tested::Suite { file: EDGES, prefix: "f_e5_" }],
+        "concurrent use gives identical bits",
+        "one bit that differs",
+    ),
     claim(
         "F-H1",
         CORPUS,
@@ -170,7 +179,7 @@ pub const REGISTER: &[Claim] = &[
     claim(
         "F-H2",
         CORPUS,
-        &[Tested::Suite { file: ERRORS, prefix: "f_h2_" }],
+        &[Tested::Suite { file: CONFIG, prefix: "f_h2_" }],
         "bad configuration is refused with the file and the field",
         "a message that names neither, or no refusal",
     ),
@@ -190,8 +199,20 @@ pub const REGISTER: &[Claim] = &[
         "other bytes, or a larger second error",
     ),
     claim("F-P2", CORPUS, FORMATS, "lossless conversion paths commute", "two paths with other bits"),
-    claim("F-P3", CORPUS, MATRIX, "prefill in pieces gives the logits of one prefill", "one bit that differs"),
-    claim("F-P4", CORPUS, MATRIX, "decoding inverts encoding as the oracle's does", "other bytes"),
+    claim(
+        "F-P3",
+        CORPUS,
+        &[Tested::Matrix, Tested::Suite { file: PROPERTIES, prefix: "f_p3_" }],
+        "prefill in pieces gives the logits of one prefill",
+        "one bit that differs",
+    ),
+    claim(
+        "F-P4",
+        CORPUS,
+        &[Tested::Matrix, Tested::Suite { file: PROPERTIES, prefix: "f_p4_" }],
+        "decoding inverts encoding as the oracle's does",
+        "other bytes",
+    ),
     claim("F-P5", CORPUS, FORMATS, "every format round-trips", "other tensors or other metadata after the way back"),
     claim("F-R1", CORPUS, SPEED, "speed is within a tenth of its recorded ratio to a named peer", "a ratio below that"),
     claim("F-R2", CORPUS, SPEED, "memory does not grow over a long run", "anonymous memory that rises"),
@@ -268,7 +289,13 @@ pub const REGISTER: &[Claim] = &[
     ),
     claim("INSPECT", TINY, MATRIX, "the runtime reports every size as transformers resolved it", "a field that is missing or differs"),
     claim("VALIDATE", TINY, FORMATS, "validation of an artifact finds nothing, and all it lists is implemented", "a finding, or a gap"),
-    claim("TENSORS", TINY, MATRIX, "count, parameters and statistics of the tensors are the model's", "another count, a NaN, a zero matrix"),
+    claim(
+        "TENSORS",
+        TINY,
+        MATRIX,
+        "count, parameters and statistics of the tensors are the model's",
+        "another count, a NaN, a zero matrix",
+    ),
     claim("LINT", TINY, FORMATS, "the lint of an artifact finds nothing", "a finding, or a missing field"),
     claim("SELFTEST", TINY, FORMATS, "the artifact passes the runtime's own test", "a failure, or a missing field"),
     claim("DIFF", TINY, FORMATS, "two artifacts of one model differ in nothing but their quantization", "another difference"),

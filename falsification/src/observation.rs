@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Which positions' logits are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Positions {
     /// One row for each id of the question.
     All,
@@ -19,7 +19,7 @@ pub enum Positions {
 }
 
 /// How the runtime is to compute the logits. By the invariance claims the answer is the same, bit for bit, in every mode.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// One prefill over all ids, with the thread count that the session was opened with.
     Whole,
@@ -38,7 +38,7 @@ pub enum Mode {
 }
 
 /// What a check asks a runtime about one artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Question {
     /// The architecture and its sizes, as the runtime understood them. Answer: [`Answer::Metadata`].
     Metadata,
@@ -84,7 +84,7 @@ pub enum Question {
 }
 
 /// One capability of a runtime. A check that needs an op which the runtime does not declare is not listed for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     /// [`Question::Metadata`].
     Metadata,
@@ -210,7 +210,9 @@ impl fmt::Display for Question {
             Question::Logits { ids, positions: Positions::Last, mode } => write!(f, "logits at the last of {} ids, {mode}", ids.len()),
             Question::Generate { ids, max_new_tokens, .. } => write!(f, "{max_new_tokens} greedy tokens after {} ids", ids.len()),
             Question::Sketch { ids, decode: false } => write!(f, "stage sketches at the last of {} ids", ids.len()),
-            Question::Sketch { ids, decode: true } => write!(f, "stage sketches of one decode step after {} ids", ids.len().saturating_sub(1)),
+            Question::Sketch { ids, decode: true } => {
+                write!(f, "stage sketches of one decode step after {} ids", ids.len().saturating_sub(1))
+            }
         }
     }
 }
@@ -289,7 +291,7 @@ impl Logits {
 }
 
 /// Why generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stop {
     /// The asked number of tokens, or the context, is used up.

@@ -99,6 +99,7 @@ fn a_function_without_the_attribute_is_no_test() {
 }
 
 /// The ids that the design's register names.
+#[rustfmt::skip]
 const DESIGN: &[&str] = &[
     "F-G1", "F-G2", "F-G3", "F-G4", "F-T1", "F-T2", "F-T3", "F-T4", "F-E1", "F-E2", "F-E3", "F-E4", "F-E5", "F-H1", "F-H2", "F-H3", "F-H4",
     "F-P1", "F-P2", "F-P3", "F-P4", "F-P5", "F-R1", "F-R2", "F-R3", "F-R4", "F-D1", "F-D2", "F-D3", "F-D4", "F-S1", "F-S2", "F-S3", "F-S4",

@@ -53,7 +53,8 @@ fn regret(case: &Case, answers: &dyn Answers) -> Judged {
         let chosen = u32::try_from(argmax(&widen(row(&answer, top.position)?))?).unwrap_or(u32::MAX);
         let Some(regret) = regret_of(top, chosen) else {
             let best = top.ids.first().map_or_else(|| "none".to_owned(), |&id| ask::token(case, id));
-            let observed = format!("token {}, which is not among the oracle's {}; its best is {best}", ask::token(case, chosen), top.ids.len());
+            let observed =
+                format!("token {}, which is not among the oracle's {}; its best is {best}", ask::token(case, chosen), top.ids.len());
             return Ok(Verdict::falsified(expected, observed).at(position(case, golden, top.position)).owned_by(Owner::Kernel));
         };
         flips += usize::from(top.ids.first() != Some(&chosen));
@@ -64,7 +65,8 @@ fn regret(case: &Case, answers: &dyn Answers) -> Judged {
     let Some((most, at)) = worst else {
         return Ok(Verdict::corroborated(0, expected, ""));
     };
-    let measures = vec![Measure::gated("largest regret", most, tie, "nats"), Measure::printed("positions with another token", flips as f64, "")];
+    let measures =
+        vec![Measure::gated("largest regret", most, tie, "nats"), Measure::printed("positions with another token", flips as f64, "")];
     let observed = format!("largest regret {most:.3e} nats, another token at {flips} positions");
     Ok(Verdict::measured(golden.forced.top.len(), measures, expected, observed).at(position(case, golden, at)).owned_by(Owner::Kernel))
 }
@@ -87,10 +89,8 @@ fn divergence(case: &Case, answers: &dyn Answers) -> Judged {
     if found.observed.is_empty() {
         return Ok(Verdict::corroborated(0, "divergences at the listed positions", ""));
     }
-    let [mean_bound, p99_bound] = [
-        case.tolerances.limit(found.keys[0], found.floors[0])?,
-        case.tolerances.limit(found.keys[1], found.floors[1])?,
-    ];
+    let [mean_bound, p99_bound] =
+        [case.tolerances.limit(found.keys[0], found.floors[0])?, case.tolerances.limit(found.keys[1], found.floors[1])?];
     let (average, p99) = (mean(&found.observed)?, quantile(&found.observed, 0.99)?);
     let most = largest(&found.observed)?;
     let measures = vec![
@@ -98,7 +98,8 @@ fn divergence(case: &Case, answers: &dyn Answers) -> Judged {
         Measure::gated("99th percentile of KL", p99, p99_bound, "nats"),
         Measure::printed("largest KL", most, "nats"),
     ];
-    let expected = format!("mean KL at most {mean_bound:.3e} nats, 99th percentile at most {p99_bound:.3e}, at {} positions", found.observed.len());
+    let expected =
+        format!("mean KL at most {mean_bound:.3e} nats, 99th percentile at most {p99_bound:.3e}, at {} positions", found.observed.len());
     let observed = format!("mean {average:.3e}, 99th percentile {p99:.3e}, largest {most:.3e} nats");
     let worst = found.positions.get(argmax(&found.observed)?).copied().unwrap_or_default();
     Ok(Verdict::measured(found.observed.len(), measures, expected, observed).at(position(case, golden, worst)).owned_by(Owner::Kernel))

@@ -98,7 +98,8 @@ fn context_limit(case: &Case, answers: &dyn Answers) -> Judged {
     let due = &golden.greedy.ids;
     let asked = golden.greedy.max_new_tokens + due.len();
     let (ids, stop) = ask::generate(answers, &golden.prompt.ids, asked, false)?;
-    let expected = format!("{} tokens up to the context of {n_ctx}, stop length, where {asked} are asked for: {}", due.len(), ask::list(due));
+    let expected =
+        format!("{} tokens up to the context of {n_ctx}, stop length, where {asked} are asked for: {}", due.len(), ask::list(due));
     if ids == *due && stop == Stop::Length {
         return Ok(Verdict::corroborated(ids.len(), expected, "the same"));
     }
@@ -107,7 +108,8 @@ fn context_limit(case: &Case, answers: &dyn Answers) -> Judged {
 }
 
 fn ids(case: &Case, answers: &dyn Answers) -> Judged {
-    let vocab = u32::try_from(case.model.index.config.vocab_size).map_err(|_| ask::missing("a vocabulary of 32-bit ids", "a larger one"))?;
+    let vocab =
+        u32::try_from(case.model.index.config.vocab_size).map_err(|_| ask::missing("a vocabulary of 32-bit ids", "a larger one"))?;
     let refused = ask::refusal(answers, &Question::logits(&[vocab]))?;
     ask::refusal(answers, &Question::logits(&[u32::MAX]))?;
     // An id past the end must not slip through because valid ones stand before it.
@@ -116,7 +118,8 @@ fn ids(case: &Case, answers: &dyn Answers) -> Judged {
     for id in [0, vocab - 1] {
         ask::logits(case, answers, &Question::logits(&[id]), 1)?;
     }
-    let expected = format!("answers for ids 0 and {}, typed refusals of {vocab}, of {vocab} after valid ids, and of {}", vocab - 1, u32::MAX);
+    let expected =
+        format!("answers for ids 0 and {}, typed refusals of {vocab}, of {vocab} after valid ids, and of {}", vocab - 1, u32::MAX);
     Ok(Verdict::corroborated(5, expected, format!("so; refused, {refused}")))
 }
 

@@ -61,7 +61,8 @@ fn greedy(case: &Case, answers: &dyn Answers) -> Judged {
     let golden = ask::prompt(case)?;
     let oracle = &golden.greedy;
     let tie = tie_floor(case, golden)?;
-    let expected = format!("{} tokens, stop {}, diverging only where the oracle's margin is at most {tie:.3e}", oracle.ids.len(), oracle.stop);
+    let expected =
+        format!("{} tokens, stop {}, diverging only where the oracle's margin is at most {tie:.3e}", oracle.ids.len(), oracle.stop);
     let mut ties: Vec<usize> = Vec::new();
     let mut done = 0;
     // Each turn either ends or moves `done` past one more of the oracle's tokens.
@@ -80,13 +81,17 @@ fn greedy(case: &Case, answers: &dyn Answers) -> Judged {
         let step = match compare((rest, oracle.stop), (&ids, stop)) {
             Comparison::Identical => return Ok(settled(golden, &ties, expected)),
             Comparison::Length => {
-                return red(format!("{} tokens and stop {stop} where {} and stop {} were due, equal so far", ids.len(), rest.len(), oracle.stop), done + ids.len().min(rest.len()));
+                return red(
+                    format!("{} tokens and stop {stop} where {} and stop {} were due, equal so far", ids.len(), rest.len(), oracle.stop),
+                    done + ids.len().min(rest.len()),
+                );
             }
             Comparison::Stop => return red(format!("the same {} tokens, but stop {stop}", rest.len()), done + rest.len()),
             Comparison::Token(step) => step,
         };
         let (at, chosen, due) = (done + step, ids[step], rest[step]);
-        let margin = oracle.margins.get(at).ok_or_else(|| ask::missing("a margin for every greedy step", &format!("none at step {at}")))?.get();
+        let margin =
+            oracle.margins.get(at).ok_or_else(|| ask::missing("a margin for every greedy step", &format!("none at step {at}")))?.get();
         let position = (golden.prompt.ids.len() + at).saturating_sub(1);
         let regret = golden.top_at(position).map(|top| regret_of(top, chosen));
         let tied = margin <= tie && regret.is_none_or(|regret| regret.is_some_and(|regret| regret <= tie));
@@ -147,7 +152,10 @@ fn chain(case: &Case, answers: &dyn Answers) -> Judged {
     }
     let full = ids.len() == asked.max_new_tokens || start + ids.len() >= config.n_ctx;
     if stop != due || (due == Stop::Length && !full) || ids.len() > asked.max_new_tokens {
-        return red(format!("{} of {} tokens with stop {stop}, these tokens mean stop {due}", ids.len(), asked.max_new_tokens), start + ids.len());
+        return red(
+            format!("{} of {} tokens with stop {stop}, these tokens mean stop {due}", ids.len(), asked.max_new_tokens),
+            start + ids.len(),
+        );
     }
     Ok(Verdict::corroborated(ids.len(), expected, format!("{} tokens, stop {stop}", ids.len())))
 }

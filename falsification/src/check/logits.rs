@@ -68,9 +68,7 @@ fn against_full(case: &Case, answers: &dyn Answers, golden: &PromptGolden, full:
     ];
     let expected = format!("relative RMS at most {bound:.3e} to the float64 logits at {} positions", full.positions.len());
     let found = format!("relative RMS {observed:.3e}, {:.2} x torch float32's own {floor:.3e}", observed / floor);
-    Ok(Verdict::measured(rows.len(), measures, expected, found)
-        .at(position(case, golden, worst.0))
-        .owned_by(Owner::Kernel))
+    Ok(Verdict::measured(rows.len(), measures, expected, found).at(position(case, golden, worst.0)).owned_by(Owner::Kernel))
 }
 
 /// The position whose row differs most, and by how much.
@@ -112,9 +110,11 @@ impl Listed {
         (0..self.golden.len()).map(|i| self.engine[i] - self.golden[i]).collect()
     }
 
-    /// Relative RMS of the differences, relative to the RMS of the logits.
+    /// RMS of the differences, relative to the RMS of the golden's values or of all logits, whichever is larger: rounding grows with the
+    /// size of a number, and the most likely tokens have the largest logits; but values near zero do not have less of it.
     fn error(&self, logit_rms: f64) -> Judged<f64> {
-        Ok(rms(&self.differences())? / logit_rms)
+        let size = rms(&self.golden)?;
+        Ok(rms(&self.differences())? / if size > logit_rms { size } else { logit_rms })
     }
 
     /// The position of the largest difference.
@@ -136,17 +136,20 @@ fn against_listed(case: &Case, answers: &dyn Answers, golden: &PromptGolden) -> 
     let logit_rms = golden.logit_rms.get();
     let floor = golden.floor.get();
     let bound = case.tolerances.limit("logits.listed", floor)?;
-    let mut measures = vec![Measure::gated("logsumexp, relative to the RMS of the logits", totals.error(logit_rms)?, bound, "")];
+    let mut measures = vec![Measure::gated("logsumexp, relative RMS", totals.error(logit_rms)?, bound, "")];
     if !tokens.golden.is_empty() {
-        measures.push(Measure::gated("log-probability of the next token, likewise", tokens.error(logit_rms)?, bound, ""));
+        measures.push(Measure::gated("log-probability of the next token, relative RMS", tokens.error(logit_rms)?, bound, ""));
     }
-    measures.push(Measure::gated("top logits, likewise", top.error(logit_rms)?, bound, ""));
-    let observed = measures.iter().map(|measure| format!("{:.3e}", measure.observed)).collect::<Vec<_>>().join(", ");
-    let worst = measures.iter().position(|measure| !measure.holds()).map_or(&top, |i| if i == 0 { &totals } else { &top });
+    measures.push(Measure::gated("most likely logits, relative RMS", top.error(logit_rms)?, bound, ""));
+    let most = top.differences().iter().fold(0.0, |most: f64, x| if x.abs() <= most { most } else { x.abs() });
+    let observed = measures.iter().map(|measure| format!("{} {:.3e}", measure.name, measure.observed)).collect::<Vec<_>>().join("; ");
+    // What a tie floor has to leave room for: two logits that differ by less than twice this may change places.
+    measures.push(Measure::printed("largest difference of one logit", most, "nats"));
+    let worst = if measures[0].holds() { &top } else { &totals };
     let place = position(case, golden, worst.worst());
     let compared = totals.golden.len() + tokens.golden.len() + top.golden.len();
-    let expected = format!("differences of at most {bound:.3e} of the logits' RMS {logit_rms:.3}, over {compared} listed values");
-    Ok(Verdict::measured(compared, measures, expected, format!("differences of {observed}")).at(place).owned_by(Owner::Kernel))
+    let expected = format!("relative RMS at most {bound:.3e} to the {compared} values that the golden lists");
+    Ok(Verdict::measured(compared, measures, expected, observed).at(place).owned_by(Owner::Kernel))
 }
 
 /// Logsumexp at every position, log-probability of each next token, logits of the listed tokens.

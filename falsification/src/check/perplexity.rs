@@ -58,7 +58,7 @@ fn text_ids(case: &Case, answers: &dyn Answers, golden: &PerplexityGolden) -> Ju
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if digest != golden.ids_sha256 {
         let expected = format!("the oracle's ids of `{name}`, sha256 {}", golden.ids_sha256);
-        let observed = format!("{} ids, sha256 {digest}: {}", ids.len(), ask::list(&ids));
+        let observed = format!("{} ids, sha256 {digest}: {}", ids.len(), ask::list(ids));
         return Err(Verdict::falsified(expected, observed).owned_by(Owner::Tokenizer).into());
     }
     Ok(ids.to_vec())
@@ -78,9 +78,8 @@ fn loss(case: &Case, answers: &dyn Answers, golden: &PerplexityGolden) -> Judged
         let piece = &ids[begin..end];
         let logits = ask::logits(case, answers, &Question::logits(piece), piece.len())?;
         let first = if next > begin { next - begin } else { 1 };
-        for i in first..piece.len() {
+        for (i, &id) in piece.iter().enumerate().skip(first) {
             let values = widen(row(&logits, i - 1)?);
-            let id = piece[i];
             let value = values.get(id as usize);
             let value = value.ok_or_else(|| ask::missing("ids within the vocabulary", &format!("id {id}")))?;
             loss.sum += logsumexp(&values)? - value;
@@ -123,7 +122,8 @@ fn learned(case: &Case, answers: &dyn Answers) -> Judged {
     let held_out = loss(case, answers, text(case, HELD_OUT)?)?;
     let (own, other) = (training.mean(), held_out.mean());
     let bound = case.tolerances.limit("learned", own)?;
-    let measures = vec![Measure::gated("loss on the held-out text", other, bound, "nats"), Measure::printed("loss on the training text", own, "nats")];
+    let measures =
+        vec![Measure::gated("loss on the held-out text", other, bound, "nats"), Measure::printed("loss on the training text", own, "nats")];
     let expected = format!("held-out loss at most {bound:.4} nats a token, the training text has {own:.4}");
     let observed = format!("held-out loss {other:.4} nats a token, {:.3} x", other / own);
     let compared = training.tokens.min(held_out.tokens);

@@ -101,7 +101,9 @@ fn judge(case: &Case, answers: &dyn Answers, decode: bool, key: &str) -> Judged 
         let bound = case.tolerances.limit(key, envelope[i])?;
         if !(own <= bound) {
             let expected = format!("deviation at most {bound:.3e} at `{}`", full.stages[i]);
-            let before = i.checked_sub(1).map_or_else(|| "it is the first stage".to_owned(), |last| format!("all is well up to `{}`", full.stages[last]));
+            let before = i
+                .checked_sub(1)
+                .map_or_else(|| "it is the first stage".to_owned(), |last| format!("all is well up to `{}`", full.stages[last]));
             let observed = format!("deviation {own:.3e}, torch float32's own is at most {:.3e}; {before}", envelope[i]);
             let measures = vec![Measure::gated("deviation of the first wrong stage", own, bound, "")];
             return Ok(Verdict::measured(i + 1, measures, expected, observed).at(place).owned_by(Owner::Kernel));
@@ -114,6 +116,7 @@ fn judge(case: &Case, answers: &dyn Answers, decode: bool, key: &str) -> Judged 
         return Ok(Verdict::corroborated(0, stages, ""));
     };
     let measures = vec![Measure::gated("deviation of the stage closest to its bound", own, bound, "")];
-    let observed = format!("closest to its bound is `{}`: deviation {own:.3e}, {:.2} x torch float32's own", full.stages[i], own / envelope[i]);
+    let observed =
+        format!("closest to its bound is `{}`: deviation {own:.3e}, {:.2} x torch float32's own", full.stages[i], own / envelope[i]);
     Ok(Verdict::measured(6 * full.stages.len(), measures, format!("{stages} within their bounds"), observed))
 }

@@ -12,7 +12,8 @@ type Tamper = fn(&Question, Answered) -> Answered;
 /// Every trial of a check on the fixture.
 fn verdicts(fixture: &Fixture, check: &Check, tamper: Tamper) -> Vec<(String, Verdict)> {
     let fake = Fake { fixture, tamper };
-    let judge = |prompt: Option<&PromptGolden>, perplexity: Option<&PerplexityGolden>| check.judge(&fixture.case(prompt, perplexity), &fake);
+    let judge =
+        |prompt: Option<&PromptGolden>, perplexity: Option<&PerplexityGolden>| check.judge(&fixture.case(prompt, perplexity), &fake);
     match check.per {
         Per::Cell(applies) if applies(&fixture.model) => vec![("cell".to_owned(), judge(None, None))],
         Per::Cell(_) => Vec::new(),
@@ -80,6 +81,7 @@ fn generated(answer: Answered, change: impl Fn(&mut Vec<u32>, &mut Stop)) -> Ans
 }
 
 /// Wrong answers: name, function, the op that must be among a check's needs for it to matter, and the checks that are blind to it.
+#[rustfmt::skip] // A table reads best with one row a line.
 const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
     ("nan", |_, a| logits(a, |l| l.values[0] = f32::NAN), Op::Logits, &[]),
     ("infinity", |_, a| logits(a, |l| *l.values.last_mut().unwrap() = f32::INFINITY), Op::Logits, &[]),
@@ -126,18 +128,55 @@ const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
 
 /// Checks that compare the engine with itself, or look at ids and shapes alone.
 const SELF_OR_SCALE: &[&str] = &[
-    "F-T4-shape", "F-G4-norm", "F-P3-stepwise", "F-P3-chunks", "F-P3-last", "F-P3-prefix", "INV-threads", "INV-rerun", "INV-batch", "INV-causal",
-    "F-E1-empty", "F-E2-past-context", "F-E4-ids", "F-E5-concurrent", "LEARNED",
+    "F-T4-shape",
+    "F-G4-norm",
+    "F-P3-stepwise",
+    "F-P3-chunks",
+    "F-P3-last",
+    "F-P3-prefix",
+    "INV-threads",
+    "INV-rerun",
+    "INV-batch",
+    "INV-causal",
+    "F-E1-empty",
+    "F-E2-past-context",
+    "F-E4-ids",
+    "F-E5-concurrent",
+    "LEARNED",
 ];
 /// Likewise; a change of scale keeps the order of the tokens too.
 const SELF_OR_ORDER: &[&str] = &[
-    "F-T4-shape", "F-G4-regret", "INV-generate", "F-P3-stepwise", "F-P3-chunks", "F-P3-last", "F-P3-prefix", "INV-threads", "INV-rerun",
-    "INV-batch", "INV-causal", "F-E1-empty", "F-E2-past-context", "F-E4-ids", "F-E5-concurrent", "LEARNED",
+    "F-T4-shape",
+    "F-G4-regret",
+    "INV-generate",
+    "F-P3-stepwise",
+    "F-P3-chunks",
+    "F-P3-last",
+    "F-P3-prefix",
+    "INV-threads",
+    "INV-rerun",
+    "INV-batch",
+    "INV-causal",
+    "F-E1-empty",
+    "F-E2-past-context",
+    "F-E4-ids",
+    "F-E5-concurrent",
+    "LEARNED",
 ];
 /// Rows that change places break the comparison of answers of different lengths as well.
 const SELF_OR_SCALE_OR_LENGTH: &[&str] = &[
-    "F-T4-shape", "F-G4-norm", "F-P3-stepwise", "F-P3-chunks", "INV-threads", "INV-rerun", "INV-batch", "F-E1-empty", "F-E2-past-context",
-    "F-E4-ids", "F-E5-concurrent", "LEARNED",
+    "F-T4-shape",
+    "F-G4-norm",
+    "F-P3-stepwise",
+    "F-P3-chunks",
+    "INV-threads",
+    "INV-rerun",
+    "INV-batch",
+    "F-E1-empty",
+    "F-E2-past-context",
+    "F-E4-ids",
+    "F-E5-concurrent",
+    "LEARNED",
 ];
 
 #[test]
@@ -175,7 +214,17 @@ fn an_answer_to_another_prompt_is_red() {
         }),
         _ => answer,
     };
-    for id in ["F-G4-logits", "F-G4-norm", "F-G4-regret", "F-G4-kl", "F-G4-sketch-prefill", "F-G4-sketch-decode", "PPL", "INV-generate", "INV-causal"] {
+    for id in [
+        "F-G4-logits",
+        "F-G4-norm",
+        "F-G4-regret",
+        "F-G4-kl",
+        "F-G4-sketch-prefill",
+        "F-G4-sketch-decode",
+        "PPL",
+        "INV-generate",
+        "INV-causal",
+    ] {
         let verdicts = verdicts(&fixture, find(id).unwrap(), previous);
         assert!(verdicts.iter().all(|(_, verdict)| verdict.outcome == Outcome::Falsified), "{id}: {verdicts:#?}");
     }
@@ -185,7 +234,12 @@ fn an_answer_to_another_prompt_is_red() {
 #[test]
 fn invariances_see_one_bit_in_one_mode() {
     let fixture = fixture();
-    let flipped = |answer: Answered| logits(answer, |l| { let last = l.values.len() - 1; l.values[last] = f32::from_bits(l.values[last].to_bits() ^ 1) });
+    let flipped = |answer: Answered| {
+        logits(answer, |l| {
+            let last = l.values.len() - 1;
+            l.values[last] = f32::from_bits(l.values[last].to_bits() ^ 1)
+        })
+    };
     for id in ["F-P3-stepwise", "F-P3-chunks", "F-P3-last", "F-P3-prefix", "INV-threads", "INV-rerun", "INV-batch", "F-E5-concurrent"] {
         let check = find(id).unwrap();
         // The whole answer of the longest sequences stays; everything else is flipped.
@@ -229,7 +283,8 @@ fn a_failure_where_an_answer_is_due_is_an_error_of_its_kind() {
 fn an_answer_of_another_kind_is_a_broken_protocol() {
     let fixture = fixture();
     for check in all() {
-        let wrong: Tamper = |question, _| Ok(if *question == Question::Metadata { Answer::Ids(vec![1]) } else { Answer::Metadata(Default::default()) });
+        let wrong: Tamper =
+            |question, _| Ok(if *question == Question::Metadata { Answer::Ids(vec![1]) } else { Answer::Metadata(Default::default()) });
         for (trial, verdict) in verdicts(&fixture, check, wrong) {
             let refusal_was_due = ["F-E1-empty", "F-E2-past-context", "F-E4-ids"].contains(&check.id);
             let due = if refusal_was_due { Outcome::Falsified } else { Outcome::Error };
@@ -271,7 +326,19 @@ fn a_golden_without_what_is_compared_is_an_error() {
         golden.forced.logsumexp.clear();
         golden.forced.nll.clear();
     }
-    for id in ["F-G4-norm", "F-G4-regret", "F-G4-kl", "F-G4-logits", "F-G4-sketch-prefill", "F-RS6-ids", "F-RS6-special", "F-P4-decode", "F-E3-encode", "F-E3-decode", "F-E1-empty"] {
+    for id in [
+        "F-G4-norm",
+        "F-G4-regret",
+        "F-G4-kl",
+        "F-G4-logits",
+        "F-G4-sketch-prefill",
+        "F-RS6-ids",
+        "F-RS6-special",
+        "F-P4-decode",
+        "F-E3-encode",
+        "F-E3-decode",
+        "F-E1-empty",
+    ] {
         for (trial, verdict) in verdicts(&fixture, find(id).unwrap(), |_, answer| answer) {
             assert_eq!(verdict.outcome, Outcome::Error, "{id}::{trial}: {verdict:#?}");
         }
@@ -324,24 +391,28 @@ fn regret_on_a_tie_is_green_and_off_the_list_is_red() {
     let fixture = fixture();
     let check = find("F-G4-regret").unwrap();
     // The second of the oracle's list is put first: a regret of its margin, which is no tie here.
-    let swapped: Tamper = |_, answer| logits(answer, |l| {
-        let v = l.vocab;
-        for row in l.values.chunks_mut(v) {
-            let best = (0..v).reduce(|a, b| if row[b] > row[a] { b } else { a }).unwrap();
-            row[best] = -10.0;
-        }
-    });
+    let swapped: Tamper = |_, answer| {
+        logits(answer, |l| {
+            let v = l.vocab;
+            for row in l.values.chunks_mut(v) {
+                let best = (0..v).reduce(|a, b| if row[b] > row[a] { b } else { a }).unwrap();
+                row[best] = -10.0;
+            }
+        })
+    };
     for (_, verdict) in verdicts(&fixture, check, swapped) {
         assert_eq!(verdict.outcome, Outcome::Falsified);
         assert!(verdict.observed.contains("largest regret"), "{}", verdict.observed);
     }
-    let unlisted: Tamper = |_, answer| logits(answer, |l| {
-        let v = l.vocab;
-        for row in l.values.chunks_mut(v) {
-            let worst = (0..v).reduce(|a, b| if row[b] < row[a] { b } else { a }).unwrap();
-            row[worst] = 100.0;
-        }
-    });
+    let unlisted: Tamper = |_, answer| {
+        logits(answer, |l| {
+            let v = l.vocab;
+            for row in l.values.chunks_mut(v) {
+                let worst = (0..v).reduce(|a, b| if row[b] < row[a] { b } else { a }).unwrap();
+                row[worst] = 100.0;
+            }
+        })
+    };
     for (_, verdict) in verdicts(&fixture, check, unlisted) {
         assert!(verdict.observed.contains("not among the oracle's 10"), "{}", verdict.observed);
     }
@@ -350,13 +421,15 @@ fn regret_on_a_tie_is_green_and_off_the_list_is_red() {
 #[test]
 fn a_wrong_stage_is_named_and_the_one_before_it() {
     let fixture = fixture();
-    let bent: Tamper = |_, answer| answer.map(|answer| match answer {
-        Answer::Sketch(mut stages) => {
-            stages[2..].iter_mut().for_each(|stage| stage.projections[1] += 0.01);
-            Answer::Sketch(stages)
-        }
-        other => other,
-    });
+    let bent: Tamper = |_, answer| {
+        answer.map(|answer| match answer {
+            Answer::Sketch(mut stages) => {
+                stages[2..].iter_mut().for_each(|stage| stage.projections[1] += 0.01);
+                Answer::Sketch(stages)
+            }
+            other => other,
+        })
+    };
     for id in ["F-G4-sketch-prefill", "F-G4-sketch-decode"] {
         for (_, verdict) in verdicts(&fixture, find(id).unwrap(), bent) {
             assert_eq!(verdict.place.stage.as_deref(), Some("blk.0.attn.q"));

@@ -39,7 +39,8 @@ fn canary(case: &Case, answers: &dyn Answers) -> Judged {
 fn published(case: &Case, answers: &dyn Answers) -> Judged {
     let index = &case.model.index;
     let published = index.published.as_ref().ok_or_else(|| ask::missing("a published text", "the index names none"))?;
-    let text = case.model.published.as_ref().ok_or_else(|| ask::missing("the published text", &format!("`{}` was not read", published.file)))?;
+    let text =
+        case.model.published.as_ref().ok_or_else(|| ask::missing("the published text", &format!("`{}` was not read", published.file)))?;
     let bos = index.config.bos.ok_or_else(|| ask::missing("a BOS token, which begins the published text", "the model has none"))?;
     let (ids, _) = ask::generate(answers, &[bos], published.max_new_tokens, false)?;
     let bytes = ask::detokenize(answers, &ids)?;

@@ -39,15 +39,8 @@ pub struct Full {
 
 impl Full {
     /// The tensors that the file has, no more and no fewer.
-    pub const TENSORS: [&'static str; 7] = [
-        "positions",
-        "logits.f32",
-        "logits.f64",
-        "sketch.prefill.f32",
-        "sketch.prefill.f64",
-        "sketch.decode.f32",
-        "sketch.decode.f64",
-    ];
+    pub const TENSORS: [&'static str; 7] =
+        ["positions", "logits.f32", "logits.f64", "sketch.prefill.f32", "sketch.prefill.f64", "sketch.decode.f32", "sketch.decode.f64"];
 
     /// Reads `<prompt>.safetensors`. `file` names it in errors.
     ///
@@ -163,7 +156,8 @@ impl<'a> Reader<'a> {
         let mut positions = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             let value = i64::from_le_bytes(*chunk);
-            let position = usize::try_from(value).map_err(|_| self.wrong("positions", format!("holds {value}, a position is not negative")))?;
+            let position =
+                usize::try_from(value).map_err(|_| self.wrong("positions", format!("holds {value}, a position is not negative")))?;
             if positions.last().is_some_and(|&last| position <= last) {
                 return Err(self.wrong("positions", format!("holds {position} after {}, must ascend", positions[positions.len() - 1])));
             }

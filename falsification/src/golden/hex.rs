@@ -105,9 +105,7 @@ impl Visitor<'_> for Pairs {
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<u8>, E> {
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
         let bytes: Option<Vec<u8>> = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
-        bytes
-            .filter(|_| rest.is_empty())
-            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+        bytes.filter(|_| rest.is_empty()).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
     }
 }
 

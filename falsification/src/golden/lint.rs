@@ -159,7 +159,7 @@ impl Index {
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(lint.wrong(format!("config.{name}"), "is 0"));
         }
-        if config.n_heads % config.n_kv_heads != 0 {
+        if !config.n_heads.is_multiple_of(config.n_kv_heads) {
             let reason = format!("is {}, which does not divide {} heads", config.n_kv_heads, config.n_heads);
             return Err(lint.wrong("config.n_kv_heads", reason));
         }
@@ -171,7 +171,9 @@ impl Index {
         let mut by_dtype: BTreeMap<&str, u64> = BTreeMap::new();
         let mut parameters = 0u64;
         for entry in &self.tensors {
-            let too_many = || lint.wrong("tensors", format!("`{}` has shape {:?}, too many elements to count", entry.name.escape_debug(), entry.shape));
+            let too_many = || {
+                lint.wrong("tensors", format!("`{}` has shape {:?}, too many elements to count", entry.name.escape_debug(), entry.shape))
+            };
             let elements = entry.elements().ok_or_else(too_many)?;
             let sum = by_dtype.entry(&entry.dtype).or_default();
             *sum = sum.checked_add(elements).ok_or_else(too_many)?;
@@ -252,7 +254,9 @@ impl PromptGolden {
             lint.length("greedy.ids", greedy.ids.len(), greedy.max_new_tokens, "`max_new_tokens` says")?;
         }
         if greedy.ids.len() > greedy.max_new_tokens {
-            return Err(lint.wrong("greedy.ids", format!("has {} entries, `max_new_tokens` is {}", greedy.ids.len(), greedy.max_new_tokens)));
+            return Err(
+                lint.wrong("greedy.ids", format!("has {} entries, `max_new_tokens` is {}", greedy.ids.len(), greedy.max_new_tokens))
+            );
         }
         Ok(())
     }
@@ -474,7 +478,9 @@ impl ModelGolden {
             let file = format!("{folder}/{}", index.perplexity[i]);
             golden.lint(index, &file)?;
             if !self.texts.contains_key(&golden.text.name) {
-                return Err(Lint { file: &file }.wrong("text.name", format!("is `{}`, which was not read", golden.text.name.escape_debug())));
+                return Err(
+                    Lint { file: &file }.wrong("text.name", format!("is `{}`, which was not read", golden.text.name.escape_debug()))
+                );
             }
         }
         match (&index.published, &self.published) {

@@ -194,7 +194,7 @@ pub struct FileEntry {
 }
 
 /// How clearly the oracle preferred its greedy tokens: the class of the smallest margin over the steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MarginClass {
     /// Every step is decided clearly: token bounds mean something.
