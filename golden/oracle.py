@@ -39,7 +39,7 @@ TEXTS = ROOT / "testdata" / "texts"
 # The context-limit prompt is asked of contexts up to this length.
 LONGEST_CONTEXT = 4096
 # Full logits of a prompt hold at most so many numbers when the vocabulary is larger than this.
-LARGE_VOCABULARY, FULL_LOGITS = 16_384, 2**21
+LARGE_VOCABULARY, FULL_LOGITS = 16_384, 2**20
 TOP, TOP_POSITIONS = 10, 48
 WIDE, KNIFE = 2.0, 0.25
 PERPLEXITY_IDS, PERPLEXITY_WINDOW = 1024, 128

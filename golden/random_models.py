@@ -183,7 +183,6 @@ def write_weights(folder: Path, model: torch.nn.Module, config: dict, dtype: str
     weight_map = {name: rng.choice(shards) for name in tensors}
     for shard in shards:
         save_file({n: t for n, t in tensors.items() if weight_map[n] == shard}, folder / shard, metadata={"format": "pt"})
-    weight_map = {name: shard for name, shard in weight_map.items()}
     total = sum(t.nbytes for t in tensors.values())
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2) + "\n")
 

@@ -19,10 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 import corpus
@@ -102,22 +101,26 @@ WHAT = {
 }
 README = """# Models
 
-Written by `golden/train_roster.py` and trained by it from nothing, for this project alone: small, but each learned its text. Each folder is a Hugging Face model with its own tokenizer;
-`training.json` is the record of its training. Hidden size 256, context 256.
+Written by `golden/train_roster.py` and trained by it from nothing, for this project alone: small, but each learned its text.
+Each folder is a Hugging Face model with its own tokenizer; `training.json` is the record of its training. Hidden size 256, context 256.
 
 | model | architecture | dtype | parameters | blocks | heads on key-value heads | vocabulary | head | only here |
 |---|---|---|---|---|---|---|---|---|
 {shapes}
 
-**Data.** {documents:,} documents ({characters:,} characters) from the templates of `golden/corpus.py`, sha256 `{corpus}`; no text of others. Seed {seed}, torch {torch}, transformers {transformers}, CPU,
-two threads; AdamW, {rows} rows of {ids} ids a step. The standard prompts get the right answer, the four canary prompts continue for at least 32 tokens with wide margins, and some prompts sit at chosen narrow ones.
+**Data.** {documents:,} documents ({characters:,} characters) from the templates of `golden/corpus.py`, no text of others, sha256
+`{corpus}`.
+Seed {seed}, torch {torch}, transformers {transformers}, CPU, two threads; AdamW, {rows} rows of {ids} ids a step.
+The standard prompts get the right answer, the four canary prompts continue for at least 32 tokens with wide margins, and some prompts sit
+at chosen narrow ones.
 
 | model | steps | learning rate | ids in the corpus | training loss | held-out loss | ratio | smallest canary margin | weakest tensor |
 |---|---|---|---|---|---|---|---|---|
 {losses}
 
-Losses are nats a token of the saved, rounded weights over the whole of `testdata/texts/training.txt` and `held-out.txt`; the script refuses a ratio over 1.5. The margin is in logits, the smallest of 4 x 32 greedy steps; at least 2. Weakest
-tensor: zeroing any one tensor changes the logits by at least this much (relative RMS, on the prompt where it shows most); float32's own rounding is about 3e-7.
+Losses are nats a token of the saved, rounded weights over the whole of `testdata/texts/training.txt` and `held-out.txt`; the script
+refuses a ratio over 1.5. The margin is in logits, the smallest of 4 x 32 greedy steps, and at least 2. Weakest tensor: zeroing any one
+tensor changes the logits by at least this much (relative RMS, on the prompt where it shows most); float32's own rounding is about 3e-7.
 
 | file | bytes | sha256 |
 |---|---|---|
