@@ -5,7 +5,7 @@
 //! | `config.json` | yes | strict JSON object; what it means is [`Config`](crate::Config)'s business |
 //! | `generation_config.json` | no | the same |
 //! | `tokenizer.json` | no | its size; what it means is [`Tokenizer`](crate::Tokenizer)'s business |
-//! | `model.safetensors`, or `model.safetensors.index.json` and its shards | yes | see [`format`](crate::format) |
+//! | `model.safetensors`, or `model.safetensors.index.json` and its shards | yes | see [`mod@format`] |
 //!
 //! Weights are memory-mapped: a file that another process truncates or rewrites while it is mapped is outside the
 //! contract (the operating system ends the process that touches the lost pages, and no reader can prevent it).

@@ -23,7 +23,7 @@ impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut shown = self.0.chars();
         for c in shown.by_ref().take(MAX_SHOWN) {
-            if acts_on_its_surroundings(c) { write!(f, "\\u{{{:x}}}", c as u32)? } else { f.write_char(c)? }
+            write_escaped(f, c)?;
         }
         match shown.count() {
             0 => Ok(()),
@@ -38,24 +38,22 @@ pub(crate) struct EscapedPath<'a>(pub &'a Path);
 
 impl Display for EscapedPath<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for c in self.0.to_string_lossy().chars() {
-            if acts_on_its_surroundings(c) { write!(f, "\\u{{{:x}}}", c as u32)? } else { f.write_char(c)? }
-        }
-        Ok(())
+        self.0.to_string_lossy().chars().try_for_each(|c| write_escaped(f, c))
     }
 }
 
-/// Whether showing `c` does something else than draw one visible character.
-fn acts_on_its_surroundings(c: char) -> bool {
+/// Whether a character does something else to its surroundings than stand there visibly: controls (C0, DEL, C1), bidirectional and
+/// other invisible format characters, line and paragraph separators, tags.
+pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '`'
-            | '\u{ad}' // soft hyphen
-            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // bidirectional
-            | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{180e}' // invisible
-            | '\u{2028}' | '\u{2029}' // line and paragraph separators
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' // annotations and tags
-        )
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Writes a character as it is, or as `\u{..}` if it is deceptive, or a backtick, the quote of our messages.
+fn write_escaped(f: &mut Formatter<'_>, c: char) -> fmt::Result {
+    if c == '`' || is_deceptive(c) { write!(f, "\\u{{{:x}}}", c as u32) } else { f.write_char(c) }
 }
 
 #[cfg(test)]
@@ -69,7 +67,7 @@ mod tests {
 
     #[test]
     fn nothing_that_moves_or_hides_text_gets_through() {
-        for c in ('\0'..=char::MAX).filter(|&c| acts_on_its_surroundings(c)) {
+        for c in ('\0'..=char::MAX).filter(|&c| is_deceptive(c)) {
             let shown = Escaped(&c.to_string()).to_string();
             assert!(shown.starts_with("\\u{") && shown.is_ascii(), "{shown}");
         }

@@ -121,6 +121,12 @@ fn weights(shapes: &[(&str, &[usize])], value: impl Fn(&str) -> f32) -> Vec<u8> 
     safetensors::serialize(views, None).expect("a file")
 }
 
+/// A header of empty tensors.
+fn many(n: usize) -> String {
+    let entries: Vec<String> = (0..n).map(|i| format!(r#""{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#)).collect();
+    format!("{{{}}}", entries.join(","))
+}
+
 /// The index that maps every tensor to the shard that holds it.
 fn index() -> Value {
     let (one, two) = SHAPES.split_at(5);
@@ -179,6 +185,7 @@ const TABLE: &[Row] = &[
     spoil!("safetensors", "header-padding", |f| f.header("{}\n", 0)),
     spoil!("safetensors", "header", |f| f.header(r#"{"a":{}}"#, 0)),
     spoil!("safetensors", "duplicate-name", |f| f.header(&format!(r#"{{"a":{{{NORM},"data_offsets":[0,4]}},"\u0061":{{{NORM},"data_offsets":[4,8]}}}}"#), 8)),
+    spoil!("safetensors", "too-many-tensors", |f| f.header(&many(131_073), 0)),
     spoil!("safetensors", "unsupported-dtype", |f| f.header(r#"{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}"#, 1)),
     spoil!("safetensors", "rank-too-large", |f| f.header(r#"{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}"#, 4)),
     spoil!("safetensors", "shape-overflow", |f| f.header(r#"{"a":{"dtype":"F32","shape":[0,9223372036854775808,2],"data_offsets":[0,0]}}"#, 0)),

@@ -61,6 +61,12 @@ pub enum SafetensorsError {
         /// The name, escapes resolved.
         tensor: String,
     },
+    /// More tensors than any file holds.
+    #[error("its header names more than {limit} tensors")]
+    TooManyTensors {
+        /// The limit.
+        limit: usize,
+    },
     /// A dtype that the format knows and the engine does not compute with.
     #[error("tensor `{}`: dtype {} is not supported, weights are F32, F16 or BF16", Escaped(.tensor), Escaped(.dtype))]
     UnsupportedDtype {
@@ -145,6 +151,7 @@ reasons!(SafetensorsError {
     HeaderPadding => "header-padding",
     Header => "header",
     DuplicateName => "duplicate-name",
+    TooManyTensors => "too-many-tensors",
     UnsupportedDtype => "unsupported-dtype",
     RankTooLarge => "rank-too-large",
     ShapeOverflow => "shape-overflow",

@@ -19,7 +19,7 @@
 //! | a name twice, also when one of the two is spelled with escapes: the last wins | refused |
 //! | a key twice in `__metadata__`; `__metadata__: null` | refused |
 //! | unknown fields in an entry, or an array for an entry | refused |
-//! | any number of dimensions | at most 8 |
+//! | any number of tensors, of any number of dimensions | at most 131,072, of at most 8 |
 //! | a shape whose product overflows, if a zero stands before the overflow | refused |
 //! | an empty tensor that shares its offset with another one | refused unless the offsets are in order and leave no hole |
 //! | every dtype | F32, F16, BF16; U8 and BOOL only for the masks of old gpt2 checkpoints |
@@ -48,6 +48,9 @@ pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// The most dimensions of a tensor. No weight of a language model has more than four.
 pub const MAX_RANK: usize = 8;
+
+/// The most tensors of a file. Published files hold some thousands; the reference reader takes a gigabyte for a million.
+pub const MAX_TENSORS: usize = 1 << 17;
 
 /// The bytes that state the header's length.
 const LENGTH_BYTES: usize = 8;

@@ -10,6 +10,7 @@ use self::fields::{Bounds, Fields};
 use crate::error::{ConfigError, InFile, Result};
 
 mod fields;
+mod generation;
 mod lists;
 mod rope;
 #[cfg(test)]
@@ -215,7 +216,7 @@ impl Config {
         if let Some(generation_config) = generation_config {
             let (fields, file) = (Fields::of(generation_config), file.with_file_name("generation_config.json"));
             resolved.eos = fields.ids("eos_token_id").in_file(&file)?.unwrap_or_default();
-            note_what_greedy_leaves_out(fields, &mut resolved.notes);
+            generation::note_what_is_not_applied(fields, &mut resolved.notes);
         }
         let stated_bos = Fields::of(config).id("bos_token_id").in_file(file)?;
         for id in resolved.eos.iter().chain(&stated_bos).filter(|id| **id as usize >= resolved.vocab_size) {
@@ -468,37 +469,4 @@ fn windows(fields: Fields, n_layers: usize) -> Checked<Vec<Option<usize>>> {
         }),
     };
     types.into_iter().map(window_of).collect()
-}
-
-/// Settings of `generation_config.json` that change what transformers generates greedily, and not what is generated here, which is
-/// the most likely token of the logits as they are.
-const NOT_GREEDY: [(&str, Option<f64>); 17] = [
-    ("repetition_penalty", Some(1.0)),
-    ("encoder_repetition_penalty", Some(1.0)),
-    ("no_repeat_ngram_size", Some(0.0)),
-    ("min_length", Some(0.0)),
-    ("min_new_tokens", Some(0.0)),
-    ("num_beams", Some(1.0)),
-    ("guidance_scale", Some(1.0)),
-    ("penalty_alpha", Some(0.0)),
-    ("suppress_tokens", None),
-    ("begin_suppress_tokens", None),
-    ("bad_words_ids", None),
-    ("forced_bos_token_id", None),
-    ("forced_eos_token_id", None),
-    ("sequence_bias", None),
-    ("exponential_decay_length_penalty", None),
-    ("stop_strings", None),
-    ("watermarking_config", None),
-];
-
-fn note_what_greedy_leaves_out(fields: Fields, notes: &mut Vec<String>) {
-    for (name, neutral) in NOT_GREEDY {
-        if let Some(value) = fields.get(name)
-            && (neutral.is_none() || value.as_f64() != neutral)
-        {
-            let shown = fields::shown(value);
-            notes.push(format!("generation_config.json: `{name}` {shown} is not applied, generation is plainly greedy"));
-        }
-    }
 }

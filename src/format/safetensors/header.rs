@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Checked, MAX_RANK};
+use super::{Checked, MAX_RANK, MAX_TENSORS};
 use crate::error::SafetensorsError;
 
 /// A tensor as the header describes it; nothing in it was checked against anything.
@@ -30,8 +30,9 @@ pub(super) fn parse(header: &[u8]) -> Checked<Vec<Entry>> {
     let read = reader.deserialize_map(HeaderVisitor(&place)).and_then(|entries| reader.end().map(|()| entries));
     let mut entries = read.map_err(|error| {
         let tensor = place.tensor.take();
-        match (place.is_duplicate.get(), tensor) {
-            (true, Some(tensor)) => SafetensorsError::DuplicateName { tensor },
+        match (place.fault.get(), tensor) {
+            (Some(Fault::TooMany), _) => SafetensorsError::TooManyTensors { limit: MAX_TENSORS },
+            (Some(Fault::Duplicate), Some(tensor)) => SafetensorsError::DuplicateName { tensor },
             (_, tensor) => malformed(tensor, error.to_string()),
         }
     })?;
@@ -43,11 +44,24 @@ pub(super) fn parse(header: &[u8]) -> Checked<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The entry that is being read, for the message if it fails.
+/// The entry that is being read, and why reading was given up, for the message.
 #[derive(Default)]
 struct Place {
     tensor: RefCell<Option<String>>,
-    is_duplicate: Cell<bool>,
+    fault: Cell<Option<Fault>>,
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Duplicate,
+    TooMany,
+}
+
+impl Place {
+    fn give_up<E: Error>(&self, fault: Fault) -> E {
+        self.fault.set(Some(fault));
+        E::custom("refused")
+    }
 }
 
 struct HeaderVisitor<'a>(&'a Place);
@@ -63,16 +77,16 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
         let mut entries = Vec::new();
         let mut has_metadata = false;
         while let Some(name) = map.next_key::<String>()? {
-            self.0.tensor.replace(Some(name));
-            let name = || self.0.tensor.borrow().clone().unwrap_or_default();
-            if *self.0.tensor.borrow() == Some("__metadata__".to_owned()) {
-                if std::mem::replace(&mut has_metadata, true) {
-                    self.0.is_duplicate.set(true);
-                    return Err(A::Error::custom("refused"));
-                }
-                map.next_value_seed(MetadataVisitor)?;
+            self.0.tensor.replace(Some(name.clone()));
+            if name != "__metadata__" {
+                entries.push(map.next_value_seed(EntryVisitor(name))?);
+            } else if std::mem::replace(&mut has_metadata, true) {
+                return Err(self.0.give_up(Fault::Duplicate));
             } else {
-                entries.push(map.next_value_seed(EntryVisitor(name()))?);
+                map.next_value_seed(MetadataVisitor)?;
+            }
+            if entries.len() > MAX_TENSORS {
+                return Err(self.0.give_up(Fault::TooMany));
             }
         }
         self.0.tensor.replace(None);

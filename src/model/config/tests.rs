@@ -80,8 +80,13 @@ fn assert_same(name: &str, config: &Config, facts: &Value) {
     assert_eq!(json!(scalings), facts["scalings"], "{name}");
     let Some(rope) = &config.rope else { return assert!(facts["rope"].is_null(), "{name}") };
     let rope = Rope::new(rope, config.head_dim);
-    let frequencies: Vec<String> = rope.inv_freq().iter().map(|f| format!("{:08x}", f.to_bits())).collect();
-    assert_eq!(json!(frequencies), facts["rope"]["inv_freq"], "{name}");
+    let stated: Vec<u32> =
+        facts["rope"]["inv_freq"].as_array().unwrap().iter().map(|hex| u32::from_str_radix(hex.as_str().unwrap(), 16).unwrap()).collect();
+    assert_eq!(rope.inv_freq().len(), stated.len(), "{name}");
+    for (index, (frequency, stated)) in rope.inv_freq().iter().zip(stated).enumerate() {
+        // The power function of torch is right to two units in the last place, not to the last bit, and differs from CPU to CPU.
+        assert!(frequency.to_bits().abs_diff(stated) <= 2, "{name}: {frequency} at {index}");
+    }
     assert_eq!(bits(rope.attention_factor()), facts["rope"]["attention_factor"], "{name}");
 }
 
