@@ -1,0 +1,272 @@
+//! The suite as a process, on workspaces that somebody damaged: one flipped bit, one missing file, one emptied folder. Each must end
+//! with a red exit code and name the file. A suite that stays green here proves nothing anywhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const MODEL: &str = "llama-tiny";
+
+/// A copy of one carried model, its golden and the texts.
+struct Copy {
+    folder: tempfile::TempDir,
+}
+
+impl Copy {
+    fn new() -> Self {
+        let copy = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("harness lies in the workspace");
+        for part in [format!("testdata/models/{MODEL}"), "testdata/texts".to_owned(), format!("golden/{MODEL}")] {
+            copy_folder(&root.join(&part), &copy.path(&part));
+        }
+        copy
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    fn model(&self, file: &str) -> String {
+        format!("testdata/models/{MODEL}/{file}")
+    }
+
+    fn golden(&self, file: &str) -> String {
+        format!("golden/{MODEL}/{file}")
+    }
+
+    /// Flips one bit in the middle of a file.
+    fn flip(&self, relative: &str) {
+        let mut bytes = fs::read(self.path(relative)).expect("the file is there");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(self.path(relative), bytes).expect("the file is written");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ground-truth"));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("NEXTEST") || name.starts_with("GROUND_TRUTH_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).env("GROUND_TRUTH_ROOT", self.folder.path()).output().expect("the binary starts")
+    }
+
+    fn matrix(&self, arguments: &[&str]) -> Output {
+        self.command(&[&["matrix"], arguments].concat())
+    }
+
+    fn judge(&self, arguments: &[&str]) -> Output {
+        let model = self.path(&self.model(""));
+        let mut all = vec!["judge", model.to_str().expect("a temporary folder has a plain name")];
+        all.extend(arguments);
+        self.command(&all)
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the folder is readable") {
+        let entry = entry.expect("the entry is readable");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("the file is copied");
+        }
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The run is red and says so about `named`.
+fn assert_red(output: &Output, named: &str) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(1), "{named}:\n{text}");
+    assert!(text.contains(named), "`{named}` is not named:\n{text}");
+    assert!(text.contains("RED: "), "{text}");
+    assert!(text.lines().rev().take(20).any(|line| line.contains("| owner: ") && line.contains("| next: ")), "{text}");
+}
+
+#[test]
+fn an_undamaged_copy_is_green() {
+    let copy = Copy::new();
+    let output = copy.matrix(&["::F-"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("verdict       CORROBORATED: "));
+}
+
+#[test]
+fn one_flipped_bit_is_red_and_the_file_is_named() {
+    let copy = Copy::new();
+    let files = [
+        copy.model("model.safetensors"),
+        copy.model("tokenizer.json"),
+        copy.model("config.json"),
+        copy.golden("arithmetic.json"),
+        copy.golden("code.safetensors"),
+        copy.golden("tokenizer.json"),
+        copy.golden("perplexity-held-out.json"),
+        copy.golden("index.json"),
+        "testdata/texts/held-out.txt".to_owned(),
+    ];
+    for file in files {
+        copy.flip(&file);
+        assert_red(&copy.matrix(&[]), &file);
+        copy.flip(&file);
+    }
+    assert_eq!(copy.matrix(&["::F-G1"]).status.code(), Some(0), "the same bits flipped back");
+}
+
+#[test]
+fn a_bit_flipped_after_a_green_run_is_red() {
+    let copy = Copy::new();
+    assert_eq!(copy.matrix(&["::F-G1"]).status.code(), Some(0));
+    copy.flip(&copy.model("model.safetensors"));
+    assert_red(&copy.matrix(&["::F-G1"]), "model.safetensors");
+}
+
+#[test]
+fn every_row_behind_a_red_gate_is_red() {
+    let copy = Copy::new();
+    copy.flip(&copy.model("model.safetensors"));
+    let output = copy.matrix(&[]);
+    let text = text(&output);
+    assert!(text.contains(" 0 corroborated, 0 falsified, "), "{text}");
+    assert!(text.contains("behind this gate"), "{text}");
+}
+
+#[test]
+fn a_deleted_file_is_red_and_named() {
+    let copy = Copy::new();
+    for file in [copy.golden("arithmetic.json"), copy.golden("index.json"), copy.model("tokenizer.json"), copy.model("config.json")] {
+        let bytes = fs::read(copy.path(&file)).expect("the file is there");
+        fs::remove_file(copy.path(&file)).expect("the file goes");
+        assert_red(&copy.matrix(&[]), &file.replace("/config.json", ""));
+        fs::write(copy.path(&file), bytes).expect("the file comes back");
+    }
+}
+
+#[test]
+fn a_deleted_golden_is_red_with_the_command_that_writes_it() {
+    let copy = Copy::new();
+    fs::remove_dir_all(copy.path(&copy.golden(""))).expect("the golden goes");
+    let output = copy.matrix(&[]);
+    assert_red(&output, &copy.golden("index.json"));
+    assert!(text(&output).contains(&format!("uv run golden/oracle.py testdata/models/{MODEL} --carried")));
+}
+
+#[test]
+fn a_deleted_carried_model_is_red() {
+    let copy = Copy::new();
+    fs::remove_dir_all(copy.path(&copy.model(""))).expect("the model goes");
+    assert_red(&copy.matrix(&[]), &format!("testdata/models/{MODEL} is absent"));
+}
+
+#[test]
+fn an_emptied_golden_folder_is_red() {
+    let copy = Copy::new();
+    fs::remove_dir_all(copy.path("golden")).expect("the goldens go");
+    fs::create_dir(copy.path("golden")).expect("an empty folder");
+    assert_red(&copy.matrix(&[]), "golden/llama-tiny/index.json");
+    fs::remove_dir_all(copy.path("testdata/models")).expect("the models go");
+    assert_red(&copy.matrix(&[]), "matrix::empty");
+}
+
+#[test]
+fn a_variable_that_names_nothing_is_red() {
+    let copy = Copy::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ground-truth"));
+    command.args(["matrix", "matrix::"]).env("GROUND_TRUTH_ROOT", copy.folder.path()).env_remove("NEXTEST");
+    let output = command.env("GROUND_TRUTH_MODELS", "no/such/folder").output().expect("the binary starts");
+    assert_red(&output, "no/such/folder");
+}
+
+/// Puts a NaN into the first weight of the file, and tells the index, so that no hash stands in the way.
+fn poison(copy: &Copy, tell_the_index: bool) {
+    let file = copy.path(&copy.model("model.safetensors"));
+    let before = fs::read(&file).expect("the weights are there");
+    let mut bytes = before.clone();
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    bytes[8 + header..12 + header].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(file, &bytes).expect("the weights are written");
+    if tell_the_index {
+        use sha2::{Digest, Sha256};
+        let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let index = copy.path(&copy.golden("index.json"));
+        let text = fs::read_to_string(&index).expect("the index is there");
+        fs::write(index, text.replace(&hex(&before), &hex(&bytes))).expect("the index is written");
+    }
+}
+
+#[test]
+fn nan_weights_are_red_even_where_the_hashes_agree() {
+    let copy = Copy::new();
+    poison(&copy, true);
+    let output = copy.matrix(&["::F-G1"]);
+    assert_red(&output, "is NaN, a finite number is due");
+    let output = copy.judge(&["--only", "::F-G1"]);
+    assert_red(&output, "is NaN, a finite number is due");
+}
+
+#[test]
+fn judge_without_golden_says_what_was_not_tested() {
+    let copy = Copy::new();
+    fs::remove_dir_all(copy.path("golden")).expect("the goldens go");
+    let output = copy.judge(&[]);
+    let text_ = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text_}");
+    assert!(text_.contains("not tested") && text_.contains("F-G4-logits"), "{text_}");
+    assert!(text_.contains("uv run golden/oracle.py"), "{text_}");
+    assert!(text_.contains("INV-rerun"), "{text_}");
+    poison(&copy, false);
+    assert_red(&copy.judge(&[]), "is NaN, a finite number is due");
+}
+
+#[test]
+fn judge_of_no_model_is_no_pass() {
+    let copy = Copy::new();
+    for wrong in ["no/such/folder", "golden"] {
+        let output = copy.command(&["judge", copy.path(wrong).to_str().expect("a plain name")]);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+        assert!(text(&output).starts_with("error: ") && text(&output).contains("next:  "), "{}", text(&output));
+        assert!(output.stdout.is_empty());
+    }
+    let output = copy.judge(&["--golden", copy.path("testdata").to_str().expect("a plain name")]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+}
+
+#[test]
+fn listing_prints_names_and_nothing_else() {
+    let copy = Copy::new();
+    let output = copy.matrix(&["--list", "--format", "terse"]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        stdout.lines().count() > 200 && stdout.lines().all(|line| line.starts_with("llama-tiny::") && line.ends_with(": test")),
+        "{stdout}"
+    );
+    assert!(output.stderr.is_empty());
+    let output = copy.matrix(&["--list", "--format", "terse", "--ignored"]);
+    assert!(output.stdout.is_empty() && output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn no_two_rows_share_an_observation_and_a_bound() {
+    let copy = Copy::new();
+    let output = copy.judge(&["--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    let rows = answer["rows"].as_array().expect("rows");
+    assert!(rows.len() > 200);
+    let mut seen = std::collections::BTreeMap::new();
+    for row in rows.iter().filter(|row| row["asked"].as_array().is_some_and(|asked| !asked.is_empty())) {
+        // Rows without a bound compare exactly, each with something else: the check is what they are held to.
+        let bound = if row["bounds"].as_array().is_some_and(Vec::is_empty) { &row["axes"]["check"] } else { &row["bounds"] };
+        let key = format!("{} {bound}", row["asked"]);
+        if let Some(first) = seen.insert(key, row["name"].clone()) {
+            panic!("{first} and {} ask the same and are held to the same", row["name"]);
+        }
+    }
+}
