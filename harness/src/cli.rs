@@ -10,10 +10,13 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
 use crate::escape;
+use crate::runtime::native::NativeRuntime;
+use crate::suite;
 
 mod folder;
 mod judge;
@@ -35,7 +38,12 @@ pub enum Exit {
 
 /// Falsify language-model files and runtimes.
 #[derive(Debug, Parser)]
-#[command(name = "ground-truth", version, arg_required_else_help = true, after_help = "Exit codes: 0 corroborated or answered, 1 falsified, in error or refused, 2 usage, 3 nothing could be judged.")]
+#[command(
+    name = "ground-truth",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 corroborated or answered, 1 falsified, in error or refused, 2 usage, 3 nothing could be judged."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -56,6 +64,12 @@ enum Command {
         /// Print the records as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Judge every row of the matrix; what follows are the options of a test binary (`--list`, `--exact NAME`, a filter)
+    Matrix {
+        /// Options of a test binary
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<std::ffi::OsString>,
     },
     /// Continue a text greedily
     Run {
@@ -104,11 +118,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            next: next.into(),
-            exit: Exit::Red,
-        }
+        Self { message: message.into(), next: next.into(), exit: Exit::Red }
     }
 }
 
@@ -124,6 +134,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Judge { model, golden, only, json } => judge::judge(&model, golden.as_deref(), only, json),
+        Command::Matrix { options } => Ok(matrix(options)),
         Command::Run { model, prompt, max_new_tokens, json } => run::run(&model, &prompt, max_new_tokens, json),
         Command::Inspect { model, json } => folder::inspect(&model, json),
         Command::Tensors { model, json } => folder::tensors(&model, json),
@@ -137,15 +148,28 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// The matrix as the test target judges it.
+fn matrix(options: Vec<std::ffi::OsString>) -> Exit {
+    let name = std::ffi::OsString::from("ground-truth matrix");
+    let options = libtest_mimic::Arguments::from_iter(std::iter::once(name).chain(options));
+    let list = options.list;
+    let conclusion = suite::run(options, Arc::new(NativeRuntime::new()), suite::DEFAULT_TARGET);
+    match (conclusion.has_failed(), conclusion.num_passed) {
+        (true, _) => Exit::Red,
+        (false, 0) if !list => Exit::Nothing,
+        (false, _) => Exit::Green,
+    }
+}
+
 /// Prints a finished answer. A reader that has gone away is no error of ours.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints a value as JSON that no terminal obeys.
+/// Prints a value as one line of JSON that no terminal obeys.
 fn print_json<T: serde::Serialize>(value: &T) -> Result<Exit, Refusal> {
-    let text = serde_json::to_string_pretty(value)
+    let text = serde_json::to_string(value)
         .map_err(|error| Refusal::new(format!("failed to write JSON: {error}"), "report this as a bug of ground-truth"))?;
     print(&(escape::json(&text) + "\n"));
     Ok(Exit::Green)

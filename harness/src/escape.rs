@@ -69,11 +69,7 @@ pub fn json(document: &str) -> String {
 pub fn shell(text: &str) -> String {
     let text = line(text);
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// `text` always in single quotes, as a shell word: test names, whose `::` and brackets a reader wants to see quoted.
@@ -86,9 +82,7 @@ pub fn is_plain_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 128
         && !name.starts_with(['.', '-'])
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 /// `name` as a part of a test name or file name. A name that had to be changed carries eight digits of its hash, so that two
@@ -97,17 +91,8 @@ pub fn plain_name(name: &str) -> String {
     if is_plain_name(name) {
         return name.to_owned();
     }
-    let kept: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .take(100)
-        .collect();
+    let kept: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' }).take(100).collect();
     let kept = kept.trim_start_matches(['.', '-']);
     let kept = if kept.is_empty() { "_" } else { kept };
     format!("{kept}-{}", &hex(&Sha256::digest(name.as_bytes()))[..8])
@@ -115,12 +100,10 @@ pub fn plain_name(name: &str) -> String {
 
 /// Lowercase hexadecimal digits of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 #[cfg(test)]

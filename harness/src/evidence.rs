@@ -158,11 +158,7 @@ impl Record {
             run: run.to_owned(),
             name: name.to_owned(),
             axes: None,
-            claim: Claim {
-                id: String::new(),
-                sentence: verdict.claim.to_owned(),
-                refuted_by: String::new(),
-            },
+            claim: Claim { id: String::new(), sentence: verdict.claim.to_owned(), refuted_by: String::new() },
             verdict: verdict.outcome.name().to_owned(),
             error: verdict.error.map(|kind| kind.name().to_owned()),
             behind_gate: verdict.error == Some(ErrorKind::Gate),
@@ -176,10 +172,7 @@ impl Record {
             reproduce: String::new(),
             asked: Vec::new(),
             duration_ms: 0.0,
-            versions: Versions {
-                suite: env!("CARGO_PKG_VERSION").to_owned(),
-                ..Versions::default()
-            },
+            versions: Versions { suite: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() },
         }
     }
 
@@ -204,23 +197,13 @@ impl Record {
 
 impl From<&Measure> for Number {
     fn from(measure: &Measure) -> Self {
-        Self {
-            name: measure.name.to_owned(),
-            observed: measure.observed,
-            bound: measure.bound,
-            unit: measure.unit.to_owned(),
-        }
+        Self { name: measure.name.to_owned(), observed: measure.observed, bound: measure.bound, unit: measure.unit.to_owned() }
     }
 }
 
 impl From<&Place> for Where {
     fn from(place: &Place) -> Self {
-        Self {
-            stage: place.stage.clone(),
-            tensor: place.tensor.clone(),
-            position: place.position,
-            token: place.token.clone(),
-        }
+        Self { stage: place.stage.clone(), tensor: place.tensor.clone(), position: place.position, token: place.token.clone() }
     }
 }
 
@@ -242,10 +225,7 @@ impl Run {
     /// The run with this id.
     pub fn named(out: &Path, id: impl Into<String>) -> Self {
         let id = id.into();
-        Self {
-            folder: out.join(&id),
-            id,
-        }
+        Self { folder: out.join(&id), id }
     }
 
     /// Its id.
@@ -264,13 +244,8 @@ impl Run {
     /// What the file system says, naming the file.
     pub fn write(&self, record: &Record) -> Result<PathBuf, String> {
         let path = self.folder.join(format!("{}.json", escape::plain_name(&record.name)));
-        let written = self
-            .prepare()
-            .and_then(|()| Ok(record.to_json()?))
-            .and_then(|text| hashes::publish(&path, text.as_bytes()));
-        written
-            .map(|()| path.clone())
-            .map_err(|error| format!("evidence {}: {error}", escape::line(&path.to_string_lossy())))
+        let written = self.prepare().and_then(|()| Ok(record.to_json()?)).and_then(|text| hashes::publish(&path, text.as_bytes()));
+        written.map(|()| path.clone()).map_err(|error| format!("evidence {}: {error}", escape::line(&path.to_string_lossy())))
     }
 
     /// Makes the folder. Whoever makes it also removes the runs that are too many.
@@ -338,11 +313,7 @@ mod any_float {
 
     impl From<f64> for Written {
         fn from(value: f64) -> Self {
-            if value.is_finite() {
-                Written::Finite(value)
-            } else {
-                Written::Other(format!("{value}"))
-            }
+            if value.is_finite() { Written::Finite(value) } else { Written::Other(format!("{value}")) }
         }
     }
 

@@ -9,6 +9,15 @@ use sha2::{Digest, Sha256};
 use crate::escape::hex;
 use crate::workspace::Workspace;
 
+/// Where snapshots of what people read are kept.
+pub fn pinned() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings
+}
+
 /// The temporary workspace. Dropping it removes it.
 pub struct Fixture {
     folder: tempfile::TempDir,
@@ -79,9 +88,7 @@ impl Fixture {
 
     /// The index of what lies in the two folders.
     pub fn index(&self, folder: &str, model_folder: &str, name: &str, carried: bool) -> Value {
-        let prompt = |name: &str, full: bool| {
-            json!({"name": name, "category": "canary", "n_prompt": 3, "n_greedy": 32, "stop": "length", "margin_class": "wide", "full": full})
-        };
+        let prompt = |name: &str, full: bool| json!({"name": name, "category": "canary", "n_prompt": 3, "n_greedy": 32, "stop": "length", "margin_class": "wide", "full": full});
         json!({
             "schema": "ground-truth/golden/1", "model": name, "architecture": "llama", "dtype": "F32",
             "carried": carried, "trained_by_us": false,

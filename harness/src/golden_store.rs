@@ -10,8 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ground_truth_falsification::golden::{
-    self, FileEntry, Full, Index, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden, TokenizerGolden, MAX_FULL_BYTES,
-    MAX_JSON_BYTES,
+    self, FileEntry, Full, Index, MAX_FULL_BYTES, MAX_JSON_BYTES, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden, TokenizerGolden,
 };
 use sha2::{Digest, Sha256};
 
@@ -40,11 +39,7 @@ pub struct GoldenStore {
 impl GoldenStore {
     /// The golden `folder` of the model in the folder `model`.
     pub fn new(workspace: &Workspace, folder: &GoldenFolder, model: &Path) -> Self {
-        Self {
-            workspace: workspace.clone(),
-            folder: folder.clone(),
-            model: model.to_path_buf(),
-        }
+        Self { workspace: workspace.clone(), folder: folder.clone(), model: model.to_path_buf() }
     }
 
     /// The index.
@@ -136,20 +131,21 @@ impl GoldenStore {
     }
 
     fn verify_hashes(&self, folder: &Path, files: &[FileEntry], complaints: &mut Vec<String>) {
+        let index = self.show_golden("index.json");
         let mut hashes = FolderHashes::open(folder, self.workspace.out());
         for file in files {
             let shown = self.workspace.show(&folder.join(&file.name));
             match hashes.of(&file.name) {
                 Ok((bytes, _)) if bytes != file.bytes => {
-                    complaints.push(format!("{shown}: has {bytes} bytes, the golden's index says {}", file.bytes));
+                    complaints.push(format!("{shown}: has {bytes} bytes, {index} says {}", file.bytes));
                 }
                 Ok((_, sha256)) if sha256 != file.sha256 => {
                     let said = escape::line(&file.sha256);
-                    complaints.push(format!("{shown}: altered, sha256 is {sha256}, the golden's index says {said}"));
+                    complaints.push(format!("{shown}: altered, sha256 is {sha256}, {index} says {said}"));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    complaints.push(format!("{shown}: absent, the golden's index lists it"));
+                    complaints.push(format!("{shown}: absent, {index} lists it"));
                 }
                 Err(error) => complaints.push(format!("{shown}: {error}")),
             }
@@ -164,11 +160,7 @@ impl GoldenStore {
     pub fn model(&self) -> Result<ModelGolden, String> {
         let index = self.index().clone();
         let tokenizer = self.parsed(&index.tokenizer, TokenizerGolden::parse)?;
-        let perplexity = index
-            .perplexity
-            .iter()
-            .map(|name| self.parsed(name, PerplexityGolden::parse))
-            .collect::<Result<Vec<_>, _>>()?;
+        let perplexity = index.perplexity.iter().map(|name| self.parsed(name, PerplexityGolden::parse)).collect::<Result<Vec<_>, _>>()?;
         let mut texts = BTreeMap::new();
         for golden in &perplexity {
             texts.insert(golden.text.name.clone(), self.text(golden)?);
@@ -177,13 +169,7 @@ impl GoldenStore {
             Some(published) => Some(self.published(&published.file)?),
             None => None,
         };
-        Ok(ModelGolden {
-            index,
-            tokenizer,
-            perplexity,
-            texts,
-            published,
-        })
+        Ok(ModelGolden { index, tokenizer, perplexity, texts, published })
     }
 
     /// Reads the whole golden and derives again what can be derived. What belongs to one prompt is dropped with it.
@@ -276,9 +262,8 @@ pub fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
 
 /// The names in a folder, sorted.
 fn names_in(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut names =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
 }

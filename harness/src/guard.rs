@@ -50,10 +50,7 @@ pub fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Panic> {
         let message = text_of(payload.as_ref());
         LAST.with(|last| last.borrow_mut().take())
             .or_else(|| foreign(&message))
-            .unwrap_or_else(|| Panic {
-                message,
-                location: "unknown place".to_owned(),
-            })
+            .unwrap_or_else(|| Panic { message, location: "unknown place".to_owned() })
     })
 }
 
@@ -77,12 +74,7 @@ fn install() {
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> Panic {
-    Panic {
-        message: text_of(info.payload()),
-        location: info
-            .location()
-            .map_or_else(|| "unknown place".to_owned(), ToString::to_string),
-    }
+    Panic { message: text_of(info.payload()), location: info.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string) }
 }
 
 fn text_of(payload: &(dyn std::any::Any + Send)) -> String {

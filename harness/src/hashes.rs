@@ -66,13 +66,7 @@ impl FolderHashes {
         let digest = hex(&Sha256::digest(folder.as_os_str().as_bytes()));
         let store_path = out.join("hashes").join(format!("{digest}.json"));
         let files = read_store(&store_path, &folder).unwrap_or_default();
-        Self {
-            folder,
-            store_path,
-            files,
-            changed: false,
-            computed: 0,
-        }
+        Self { folder, store_path, files, changed: false, computed: 0 }
     }
 
     /// Size and SHA-256 of a file of the folder, remembered or computed.
@@ -87,10 +81,7 @@ impl FolderHashes {
         }
         let identity = identity(&before);
         if let Some(known) = self.files.get(name) {
-            let same = Remembered {
-                sha256: known.sha256.clone(),
-                ..identity.clone()
-            };
+            let same = Remembered { sha256: known.sha256.clone(), ..identity.clone() };
             if *known == same {
                 return Ok((known.size, known.sha256.clone()));
             }
@@ -118,11 +109,7 @@ impl FolderHashes {
         if !self.changed {
             return;
         }
-        let store = Store {
-            schema: SCHEMA.to_owned(),
-            folder: self.folder.to_string_lossy().into_owned(),
-            files: self.files.clone(),
-        };
+        let store = Store { schema: SCHEMA.to_owned(), folder: self.folder.to_string_lossy().into_owned(), files: self.files.clone() };
         if let Ok(text) = serde_json::to_vec(&store) {
             let _ = publish(&self.store_path, &text);
         }
@@ -134,9 +121,7 @@ impl FolderHashes {
 /// # Errors
 /// Whatever the file system says.
 pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .ok_or_else(|| io::Error::other("a path without a folder"))?;
+    let folder = path.parent().ok_or_else(|| io::Error::other("a path without a folder"))?;
     std::fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
@@ -170,11 +155,7 @@ fn identity(metadata: &Metadata) -> Remembered {
 
 /// Whether both times of the file lie at least [`SETTLED`] before `now`.
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
-    let Some(limit) = now
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| since.checked_sub(SETTLED))
-    else {
+    let Some(limit) = now.duration_since(UNIX_EPOCH).ok().and_then(|since| since.checked_sub(SETTLED)) else {
         return false;
     };
     let limit = i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX);

@@ -18,7 +18,7 @@ use crate::evidence::{Record, Run};
 use crate::matrix::{Matrix, Row};
 use crate::observe::Sessions;
 use crate::report;
-use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Roster, Settings};
+use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Problem, Roster, Settings};
 use crate::runtime::native::NativeRuntime;
 use crate::runtime::supervise::Deadlines;
 use crate::runtime::{Artifact, Format, Runtime};
@@ -87,35 +87,31 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
     let golden = find_golden(workspace, request, &folder.name)?;
     let runtime: Arc<dyn Runtime> = Arc::new(NativeRuntime::new());
     let mut oracle = None;
-    let (entry, checks, left_out) = match golden {
+    let mut roster = Roster::default();
+    let (mut checks, mut left_out) = (check::all().iter().collect(), Vec::new());
+    match golden {
         Some(golden) => {
             let folder = ModelFolder { name: golden.index.model.clone(), ..folder };
-            (with_golden(folder, golden), check::all().iter().collect(), Vec::new())
+            roster.models.push(folder.clone());
+            roster.entries.push(entry(folder, golden, None));
         }
         None => {
             oracle = Some(roster::oracle_command(workspace, &folder.path));
-            let (checks, left_out) = self_reference::checks();
-            (without_golden(folder, &runtime, deadlines)?, checks, left_out)
+            (checks, left_out) = self_reference::checks();
+            match without_golden(folder, &runtime, deadlines) {
+                Ok(entry) => roster.entries.push(entry),
+                Err(problem) => roster.problems.push(problem),
+            }
         }
-    };
-    let models = entry.model.iter().cloned().collect::<Vec<_>>();
-    let roster = Roster {
-        entries: vec![entry],
-        models: models.clone(),
-        ..Roster::default()
-    };
+    }
     let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks);
-    let rows: Vec<&Row> = matrix
-        .rows
-        .iter()
-        .filter(|row| request.only.as_ref().is_none_or(|only| row.name.contains(only)))
-        .collect();
+    let rows: Vec<&Row> = matrix.rows.iter().filter(|row| request.only.as_ref().is_none_or(|only| row.name.contains(only))).collect();
     let setup = Setup {
         workspace: workspace.clone(),
         runtime,
         deadlines,
         run: Run::of_this_process(workspace.out()),
-        models,
+        models: roster.models,
         reproduce: reproduce(request),
     };
     let laboratory = Laboratory::new(setup, &matrix);
@@ -132,27 +128,19 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
 }
 
 fn unjudged(message: impl Into<String>, next: impl Into<String>) -> Unjudged {
-    Unjudged {
-        message: message.into(),
-        next: next.into(),
-    }
+    Unjudged { message: message.into(), next: next.into() }
 }
 
 fn model_folder(path: &Path) -> Result<ModelFolder, Unjudged> {
-    let next = "give the path of a Hugging Face folder: config.json, *.safetensors, tokenizer.json; `ground-truth list` shows those of the roster";
+    let next =
+        "give the path of a Hugging Face folder: config.json, *.safetensors, tokenizer.json; `ground-truth list` shows those of the roster";
     let shown = path.display();
-    let absolute = path
-        .canonicalize()
-        .map_err(|error| unjudged(format!("failed to open the model: {shown}: {error}"), next))?;
+    let absolute = path.canonicalize().map_err(|error| unjudged(format!("failed to open the model: {shown}: {error}"), next))?;
     if !absolute.join("config.json").is_file() {
         return Err(unjudged(format!("failed to open the model: {shown} holds no config.json"), next));
     }
     let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(ModelFolder {
-        name: escape::plain_name(&name),
-        path: absolute,
-        carried: false,
-    })
+    Ok(ModelFolder { name: escape::plain_name(&name), path: absolute, carried: false })
 }
 
 /// The golden that was named, else one of the model's name among those of the workspace.
@@ -183,37 +171,19 @@ fn workspace_golden(workspace: &Workspace, name: &str) -> Option<PathBuf> {
         .find(|folder| folder.join("index.json").is_file())
 }
 
-fn with_golden(folder: ModelFolder, golden: GoldenFolder) -> Entry {
-    Entry {
-        model: Some(folder),
-        golden,
-        not_tested: None,
-        refused: None,
-        self_reference: None,
-    }
+fn entry(folder: ModelFolder, golden: GoldenFolder, self_reference: Option<SelfReference>) -> Entry {
+    Entry { model: Some(folder), golden, not_tested: None, refused: None, self_reference: self_reference.map(Arc::new) }
 }
 
-/// Asks the runtime for what the checks without oracle need. A model that does not load is red at its gate, not unjudged.
-fn without_golden(folder: ModelFolder, runtime: &Arc<dyn Runtime>, deadlines: Deadlines) -> Result<Entry, Unjudged> {
-    let artifact = Artifact {
-        model: folder.name.clone(),
-        format: Format::Safetensors,
-        quantization: "unknown".to_owned(),
-        path: folder.path.clone(),
-    };
+/// Asks the runtime for what the checks without oracle need. A model that does not load is red.
+fn without_golden(folder: ModelFolder, runtime: &Arc<dyn Runtime>, deadlines: Deadlines) -> Result<Entry, Problem> {
+    let artifact =
+        Artifact { model: folder.name.clone(), format: Format::Safetensors, quantization: "unknown".to_owned(), path: folder.path.clone() };
     let sessions = Sessions::new(Arc::clone(runtime), artifact, deadlines);
     let own = SelfReference::of(&folder.name, &sessions)
-        .map_err(|message| unjudged(format!("failed to load the model: {message}"), "mend what is named; nothing was judged"))?;
-    Ok(Entry {
-        golden: GoldenFolder {
-            path: folder.path.clone(),
-            index: Arc::new(own.model.index.clone()),
-        },
-        model: Some(folder),
-        not_tested: None,
-        refused: None,
-        self_reference: Some(Arc::new(own)),
-    })
+        .map_err(|reason| Problem::new(format!("model::{}", folder.name), "a model that loads and answers", reason))?;
+    let golden = GoldenFolder { path: folder.path.clone(), index: Arc::new(own.model.index.clone()) };
+    Ok(entry(folder, golden, Some(own)))
 }
 
 /// Judges rows on every core. Records come back in the order of the rows.
@@ -280,13 +250,18 @@ impl Judged {
         let summary = Summary {
             matrix: &self.matrix,
             records: &self.records,
+            without_golden: self.not_tested.len(),
             evidence: self.evidence.clone(),
             elapsed: self.elapsed,
             peak_memory: self.peak_memory,
         };
         if let Some(command) = &self.oracle {
             let ids: Vec<_> = self.not_tested.iter().filter_map(|line| line.split(':').next()).collect();
-            text.push_str(&format!("not tested    {} checks that compare with a golden, and there is none: {}\n", ids.len(), ids.join(", ")));
+            text.push_str(&format!(
+                "not tested    {} checks that compare with a golden, and there is none: {}\n",
+                ids.len(),
+                ids.join(", ")
+            ));
             text.push_str(&format!("next          {command}\n"));
         }
         text.push_str(&summary.text());
@@ -319,9 +294,7 @@ fn table(records: &[Record]) -> Vec<String> {
 /// The gated number with the largest share of its bound, over the rows of one check.
 fn tightest(records: &[&Record]) -> String {
     let share = |observed: f64, bound: f64| if observed == bound { 1.0 } else { observed / bound };
-    let gated = records.iter().flat_map(|record| &record.measures).filter_map(|number| Some((number, share(number.observed, number.bound?))));
-    gated
-        .max_by(|(_, a), (_, b)| a.total_cmp(b))
-        .map(|(number, _)| format!(" ({})", report::measure(number)))
-        .unwrap_or_default()
+    let gated =
+        records.iter().flat_map(|record| &record.measures).filter_map(|number| Some((number, share(number.observed, number.bound?))));
+    gated.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(number, _)| format!(" ({})", report::measure(number))).unwrap_or_default()
 }

@@ -148,11 +148,7 @@ impl Matrix {
     }
 
     fn problem(&mut self, problem: Problem) {
-        self.rows.push(Row {
-            name: format!("matrix::{}", problem.subject),
-            task: Task::Problem(problem),
-            not_tested: None,
-        });
+        self.rows.push(Row { name: format!("matrix::{}", problem.subject), task: Task::Problem(problem), not_tested: None });
     }
 
     fn add_cell(&mut self, entry: &Entry, capabilities: &Capabilities, checks: &[&'static Check]) {
@@ -167,22 +163,14 @@ impl Matrix {
         if !capabilities.declares(format, &index.architecture, &quantization) {
             return;
         }
-        let declared: Vec<_> = all
-            .into_iter()
-            .filter(|(check, _)| capabilities.declares_ops(check.needs))
-            .collect();
+        let declared: Vec<_> = all.into_iter().filter(|(check, _)| capabilities.declares_ops(check.needs)).collect();
         self.coverage.declared += house + declared.len();
         if entry.not_tested.is_none() {
             self.coverage.applicable += house + declared.len();
         }
 
         let cell = self.cells.len();
-        let name = format!(
-            "{}::{format}::{}::{}",
-            index.model,
-            escape::plain_name(&quantization),
-            capabilities.name
-        );
+        let name = format!("{}::{format}::{}::{}", index.model, escape::plain_name(&quantization), capabilities.name);
         self.push(format!("{name}::{GATE}"), Task::Gate { cell }, entry);
         if is_listed {
             self.push(format!("{name}::{LIST}"), Task::List { cell }, entry);
@@ -209,22 +197,13 @@ impl Matrix {
     }
 
     fn push(&mut self, name: String, task: Task, entry: &Entry) {
-        self.rows.push(Row {
-            name,
-            task,
-            not_tested: entry.not_tested.clone(),
-        });
+        self.rows.push(Row { name, task, not_tested: entry.not_tested.clone() });
     }
 
     /// Two rows of one name would be one row to every tool that filters by name.
     fn refuse_equal_names(&mut self) {
         let mut seen = BTreeSet::new();
-        let twice: BTreeSet<String> = self
-            .rows
-            .iter()
-            .filter(|row| !seen.insert(row.name.as_str()))
-            .map(|row| row.name.clone())
-            .collect();
+        let twice: BTreeSet<String> = self.rows.iter().filter(|row| !seen.insert(row.name.as_str())).map(|row| row.name.clone()).collect();
         if twice.is_empty() {
             return;
         }
@@ -279,4 +258,96 @@ pub(crate) fn bare_golden(index: &Index) -> ModelGolden {
 pub fn text_name(file: &str) -> &str {
     let stem = file.strip_suffix(".json").unwrap_or(file);
     stem.strip_prefix("perplexity-").unwrap_or(stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, pinned};
+    use crate::roster::Settings;
+    use crate::runtime::native::NativeRuntime;
+    use crate::runtime::{Op, Runtime};
+
+    fn roster(fixture: &Fixture) -> Roster {
+        Roster::read(&fixture.workspace(), &Settings::default())
+    }
+
+    fn names(matrix: &Matrix) -> Vec<&str> {
+        matrix.rows.iter().map(|row| row.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_listing_of_a_small_roster() {
+        let matrix = Matrix::new(&roster(&Fixture::carrying(&["a-tiny", "b-tiny"])), &NativeRuntime::new().capabilities());
+        pinned().bind(|| insta::assert_snapshot!("listing", names(&matrix).join("\n")));
+    }
+
+    #[test]
+    fn names_are_unique_and_the_same_every_time() {
+        let fixture = Fixture::carrying(&["a", "b"]);
+        let capabilities = NativeRuntime::new().capabilities();
+        let first = Matrix::new(&roster(&fixture), &capabilities);
+        let unique: BTreeSet<_> = names(&first).into_iter().collect();
+        assert_eq!(unique.len(), first.rows.len());
+        assert_eq!(names(&first), names(&Matrix::new(&roster(&fixture), &capabilities)));
+    }
+
+    #[test]
+    fn what_a_runtime_does_not_declare_is_counted_and_not_listed() {
+        let fixture = Fixture::carrying(&["a"]);
+        let all = NativeRuntime::new().capabilities();
+        let whole = Matrix::new(&roster(&fixture), &all).coverage;
+        assert_eq!((whole.applicable, whole.declared), (whole.total, whole.total));
+        let logits = Capabilities { ops: vec![Op::Logits], ..all.clone() };
+        let some = Matrix::new(&roster(&fixture), &logits);
+        assert_eq!(some.coverage.total, whole.total);
+        assert!(some.coverage.declared < whole.total);
+        assert_eq!(some.rows.len(), some.coverage.declared);
+        let of_needs = |row: &Row| match &row.task {
+            Task::Check { check, .. } => check.needs == [Op::Logits],
+            _ => true,
+        };
+        assert!(some.rows.iter().all(of_needs));
+        let other = Capabilities { architectures: vec!["mamba".into()], ..all };
+        let none = Matrix::new(&roster(&fixture), &other);
+        assert_eq!(none.coverage, Coverage { total: whole.total, ..Coverage::default() });
+        assert_eq!(names(&none), ["matrix::empty"]);
+    }
+
+    #[test]
+    fn rows_of_a_model_that_is_not_at_hand_are_listed_with_the_reason() {
+        let fixture = Fixture::carrying(&["a"]);
+        fixture.model("more/b");
+        fixture.golden("golden/b", "more/b", "b", false);
+        let matrix = Matrix::new(&roster(&fixture), &NativeRuntime::new().capabilities());
+        let (absent, present): (Vec<&Row>, Vec<&Row>) = matrix.rows.iter().partition(|row| row.not_tested.is_some());
+        assert_eq!(absent.len(), present.len());
+        assert!(absent.iter().all(|row| row.name.starts_with("b::")));
+        assert_eq!(matrix.coverage.applicable, present.len());
+        assert_eq!(matrix.coverage.declared, matrix.rows.len());
+    }
+
+    #[test]
+    fn problems_are_rows_and_an_empty_matrix_is_one() {
+        let matrix = Matrix::new(&roster(&Fixture::empty()), &NativeRuntime::new().capabilities());
+        assert_eq!(names(&matrix), ["matrix::empty"]);
+        assert!(matches!(matrix.rows[0].task, Task::Problem(_)));
+    }
+
+    #[test]
+    fn equal_names_are_red() {
+        let fixture = Fixture::carrying(&["a"]);
+        let mut roster = roster(&fixture);
+        roster.entries.push(roster.entries[0].clone());
+        let matrix = Matrix::new(&roster, &NativeRuntime::new().capabilities());
+        let unique: BTreeSet<_> = names(&matrix).into_iter().collect();
+        assert_eq!(unique.len(), matrix.rows.len());
+        assert!(names(&matrix).iter().any(|name| name.starts_with("matrix::name::")));
+    }
+
+    #[test]
+    fn a_runtime_that_cannot_be_named_is_red() {
+        let capabilities = Capabilities { name: "a::b".into(), ..NativeRuntime::new().capabilities() };
+        assert_eq!(names(&Matrix::new(&roster(&Fixture::carrying(&["a"])), &capabilities)), ["matrix::runtime"]);
+    }
 }

@@ -35,13 +35,7 @@ pub struct Sessions {
 impl Sessions {
     /// Sessions of `artifact`; nothing is loaded until something is asked.
     pub fn new(runtime: Arc<dyn Runtime>, artifact: Artifact, deadlines: Deadlines) -> Self {
-        Self {
-            runtime,
-            artifact,
-            deadlines,
-            idle: Mutex::new(Vec::new()),
-            hangs: AtomicUsize::new(0),
-        }
+        Self { runtime, artifact, deadlines, idle: Mutex::new(Vec::new()), hangs: AtomicUsize::new(0) }
     }
 
     /// Loads a session if none is idle, and returns what loading warned about.
@@ -66,13 +60,9 @@ impl Sessions {
             Question::Tokenize { text, add_special } => session.tokenize(text, *add_special).map(Answer::Ids),
             Question::Detokenize { ids } => session.detokenize(ids).map(Answer::Bytes),
             Question::Logits { ids, positions, .. } => session.logits(ids, *positions).map(Answer::Logits),
-            Question::Generate {
-                ids,
-                max_new_tokens,
-                stop_at_eos,
-            } => session
-                .generate(ids, *max_new_tokens, *stop_at_eos)
-                .map(|(ids, stop)| Answer::Generated { ids, stop }),
+            Question::Generate { ids, max_new_tokens, stop_at_eos } => {
+                session.generate(ids, *max_new_tokens, *stop_at_eos).map(|(ids, stop)| Answer::Generated { ids, stop })
+            }
             Question::Sketch { ids, decode } => session.sketch(ids, *decode).map(Answer::Sketch),
         })
     }
@@ -94,25 +84,14 @@ impl Sessions {
 
     /// Every asker has a session of its own and they all ask at once.
     fn concurrent(&self, ids: &[u32], positions: Positions, askers: usize) -> Result<Answer, Failure> {
-        let sessions = (0..askers)
-            .map(|_| self.fresh(SESSION_THREADS))
-            .collect::<Result<Vec<_>, _>>()?;
+        let sessions = (0..askers).map(|_| self.fresh(SESSION_THREADS)).collect::<Result<Vec<_>, _>>()?;
         let answers: Vec<_> = thread::scope(|scope| {
-            let asking: Vec<_> = sessions
-                .into_iter()
-                .map(|mut session| scope.spawn(move || session.logits(ids, positions)))
-                .collect();
+            let asking: Vec<_> = sessions.into_iter().map(|mut session| scope.spawn(move || session.logits(ids, positions))).collect();
             asking.into_iter().map(|asker| asker.join()).collect()
         });
         answers
             .into_iter()
-            .map(|answer| {
-                answer.unwrap_or_else(|_| {
-                    Err(Failure::Crash {
-                        message: "an asker panicked".into(),
-                    })
-                })
-            })
+            .map(|answer| answer.unwrap_or_else(|_| Err(Failure::Crash { message: "an asker panicked".into() })))
             .inspect(|answer| self.count_hang(answer.as_ref().err()))
             .collect::<Result<Vec<_>, _>>()
             .map(Answer::Many)
@@ -120,9 +99,7 @@ impl Sessions {
 
     fn fresh(&self, threads: usize) -> Result<Supervised, Failure> {
         if self.hangs.load(Ordering::SeqCst) >= MAX_HANGS {
-            return Err(Failure::Timeout {
-                seconds: self.deadlines.request.as_secs_f64(),
-            });
+            return Err(Failure::Timeout { seconds: self.deadlines.request.as_secs_f64() });
         }
         let session = supervise::load(&self.runtime, &self.artifact, threads, self.deadlines);
         self.count_hang(session.as_ref().err());
@@ -158,9 +135,7 @@ fn in_batch(session: &mut Supervised, ids: &[u32], neighbours: &[Vec<u32>], posi
     batch.insert(middle, ids.to_vec());
     let mut answers = session.logits_batch(&batch, positions)?;
     if answers.len() != batch.len() {
-        return Err(Failure::Protocol {
-            message: format!("a batch of {} sequences was answered with {}", batch.len(), answers.len()),
-        });
+        return Err(Failure::Protocol { message: format!("a batch of {} sequences was answered with {}", batch.len(), answers.len()) });
     }
     Ok(answers.swap_remove(middle))
 }
@@ -190,11 +165,7 @@ pub struct Observer<'a> {
 impl<'a> Observer<'a> {
     /// An observer of `sessions` that shares `memory` with others.
     pub fn new(sessions: &'a Sessions, memory: &'a Memory) -> Self {
-        Self {
-            sessions,
-            memory,
-            asked: Mutex::default(),
-        }
+        Self { sessions, memory, asked: Mutex::default() }
     }
 
     /// A short name of every question asked so far: its op and a digest.
@@ -206,15 +177,10 @@ impl<'a> Observer<'a> {
 
 impl Answers for Observer<'_> {
     fn ask(&self, question: &Question) -> Observed {
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(short_name(question));
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(short_name(question));
         let observe = || self.sessions.ask(question).map(Arc::new);
         match question {
-            Question::Logits {
-                mode: Mode::Again(_), ..
-            } => observe(),
+            Question::Logits { mode: Mode::Again(_), .. } => observe(),
             _ => self.memory.slot(question).get_or_init(observe).clone(),
         }
     }

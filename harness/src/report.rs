@@ -19,11 +19,11 @@ pub fn failure(record: &Record) -> String {
             let _ = writeln!(text, "{label:<9} {value}");
         }
     };
-    let kind = record.error.as_deref().unwrap_or(&record.verdict);
+    let kind = record.error.as_deref().map(|kind| format!("{}: ", line(kind))).unwrap_or_default();
     let sentence = cut(&line(&record.claim.sentence));
     field("claim", format!("{}: {sentence}", record.claim.id).trim_start_matches(": "));
     field("expected", &cut(&line(&record.expected)));
-    field("observed", &cut(&format!("{}: {}", line(kind), line(&record.observed))));
+    field("observed", &cut(&format!("{kind}{}", line(&record.observed))));
     field("bound", &bounds(record));
     field("where", &place(&record.place));
     field("owner", &line(&record.owner));
@@ -34,16 +34,22 @@ pub fn failure(record: &Record) -> String {
 
 /// A red row on one line, ending with the owner and the next command.
 pub fn red_line(record: &Record) -> String {
+    red_gate_line(record, 0)
+}
+
+/// The same, for a gate: `behind` rows were not judged because this one is red.
+pub fn red_gate_line(record: &Record, behind: usize) -> String {
+    let behind = match behind {
+        0 => String::new(),
+        1 => " (and 1 row behind this gate)".to_owned(),
+        n => format!(" (and {n} rows behind this gate)"),
+    };
     let word = record.verdict.to_uppercase();
-    let mut what = record
-        .measures
-        .iter()
-        .find(|number| !holds(number))
-        .map_or_else(|| shorten(&line(&record.observed), 160), measure);
+    let mut what = record.measures.iter().find(|number| !holds(number)).map_or_else(|| shorten(&line(&record.observed), 160), measure);
     if let Some(where_) = Some(place(&record.place)).filter(|place| !place.is_empty()) {
         let _ = write!(what, ", {where_}");
     }
-    format!("{word} {}: {what} | owner: {} | next: {}", line(&record.name), line(&record.owner), record.reproduce)
+    format!("{word} {}{behind}: {what} | owner: {} | next: {}", line(&record.name), line(&record.owner), record.reproduce)
 }
 
 /// Every number with its bound.
@@ -60,11 +66,7 @@ pub fn bounds(record: &Record) -> String {
 
 /// One number with its bound.
 pub fn measure(number: &Number) -> String {
-    let unit = if number.unit.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", line(&number.unit))
-    };
+    let unit = if number.unit.is_empty() { String::new() } else { format!(" {}", line(&number.unit)) };
     let (name, observed) = (line(&number.name), short(number.observed));
     match number.bound {
         None => format!("{name} {observed}{unit} (printed)"),
@@ -127,19 +129,12 @@ mod tests {
     fn red() -> Record {
         let verdict = Verdict {
             outcome: Outcome::Falsified,
-            measures: vec![
-                Measure::gated("relative RMS", 0.021_37, 5.4e-7, ""),
-                Measure::printed("largest difference", 3.5, "logits"),
-            ],
+            measures: vec![Measure::gated("relative RMS", 0.021_37, 5.4e-7, ""), Measure::printed("largest difference", 3.5, "logits")],
             compared: 12,
             claim: "f32 logits equal the golden within the bound",
             expected: "the golden's logits".into(),
             observed: "they differ\u{1b}[2J".into(),
-            place: Place {
-                stage: Some("blk.0.attn.q".into()),
-                position: Some(5),
-                ..Place::default()
-            },
+            place: Place { stage: Some("blk.0.attn.q".into()), position: Some(5), ..Place::default() },
             owner: Owner::Kernel,
             error: None,
         };
@@ -157,17 +152,9 @@ mod tests {
         record
     }
 
-    fn pinned() -> insta::Settings {
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots"));
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings
-    }
-
     #[test]
     fn a_failure_is_told_in_the_fixed_order() {
-        pinned().bind(|| insta::assert_snapshot!("failure", failure(&red())));
+        crate::fixture::pinned().bind(|| insta::assert_snapshot!("failure", failure(&red())));
     }
 
     #[test]

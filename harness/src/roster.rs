@@ -27,61 +27,12 @@ use crate::golden_store;
 use crate::self_reference::SelfReference;
 use crate::workspace::Workspace;
 
-/// Names further models.
-pub const MODELS_VARIABLE: &str = "GROUND_TRUTH_MODELS";
-/// Names further goldens.
-pub const GOLDEN_VARIABLE: &str = "GROUND_TRUTH_GOLDEN";
-/// Names files that somebody else converted.
-pub const ARTIFACTS_VARIABLE: &str = "GROUND_TRUTH_ARTIFACTS";
-/// Names the folder of other test data.
-pub const DATA_VARIABLE: &str = "GROUND_TRUTH_DATA";
-/// Makes red what would be listed as not tested.
-pub const REQUIRE_ALL_VARIABLE: &str = "GROUND_TRUTH_REQUIRE_ALL";
+mod settings;
+
+pub use settings::{ARTIFACTS_VARIABLE, DATA_VARIABLE, GOLDEN_VARIABLE, MODELS_VARIABLE, REQUIRE_ALL_VARIABLE, Settings};
 
 /// Folders of `golden/` that hold no model's golden.
 const NOT_GOLDENS: [&str; 2] = ["schema", "vectors"];
-
-/// The variables as they were found; `None` is unset.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// `GROUND_TRUTH_MODELS`.
-    pub models: Option<OsString>,
-    /// `GROUND_TRUTH_GOLDEN`.
-    pub golden: Option<OsString>,
-    /// `GROUND_TRUTH_ARTIFACTS`.
-    pub artifacts: Option<OsString>,
-    /// `GROUND_TRUTH_DATA`.
-    pub data: Option<OsString>,
-    /// `GROUND_TRUTH_REQUIRE_ALL`.
-    pub require_all: Option<OsString>,
-}
-
-impl Settings {
-    /// The variables of this process.
-    pub fn from_env() -> Self {
-        Self {
-            models: std::env::var_os(MODELS_VARIABLE),
-            golden: std::env::var_os(GOLDEN_VARIABLE),
-            artifacts: std::env::var_os(ARTIFACTS_VARIABLE),
-            data: std::env::var_os(DATA_VARIABLE),
-            require_all: std::env::var_os(REQUIRE_ALL_VARIABLE),
-        }
-    }
-
-    /// The settings as a prefix of a shell command, empty or ending in a space.
-    pub fn as_shell_prefix(&self) -> String {
-        [
-            (MODELS_VARIABLE, &self.models),
-            (GOLDEN_VARIABLE, &self.golden),
-            (ARTIFACTS_VARIABLE, &self.artifacts),
-            (DATA_VARIABLE, &self.data),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
-        .map(|(name, value)| format!("{name}={} ", escape::shell(&value.to_string_lossy())))
-        .collect()
-    }
-}
 
 /// Something wrong with the lists themselves: a row of its own, red.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,11 +48,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with `subject`, the parts of a test name after `matrix::`.
     pub fn new(subject: impl Into<String>, expected: impl Into<String>, observed: impl Into<String>) -> Self {
-        Self {
-            subject: subject.into(),
-            expected: expected.into(),
-            observed: observed.into(),
-        }
+        Self { subject: subject.into(), expected: expected.into(), observed: observed.into() }
     }
 }
 
@@ -156,22 +103,14 @@ pub struct Roster {
 impl Roster {
     /// Reads the lists: folder names and golden indexes, nothing else.
     pub fn read(workspace: &Workspace, settings: &Settings) -> Self {
-        let mut reader = Reader {
-            workspace,
-            problems: BTreeSet::new(),
-        };
+        let mut reader = Reader { workspace, problems: BTreeSet::new() };
         let models = reader.models(settings);
         let goldens = reader.goldens(settings);
         let data = reader.data(settings);
         reader.artifacts(settings);
         let require_all = reader.require_all(settings);
         let entries = reader.pair(&models, goldens, require_all);
-        Self {
-            entries,
-            models: models.into_values().collect(),
-            problems: reader.problems.into_iter().collect(),
-            data,
-        }
+        Self { entries, models: models.into_values().collect(), problems: reader.problems.into_iter().collect(), data }
     }
 }
 
@@ -195,11 +134,7 @@ impl Reader<'_> {
         match subfolders(&carried) {
             Ok(folders) => found.extend(folders.into_iter().map(|path| (path, true))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.red(
-                "models".into(),
-                "a readable folder of models",
-                format!("{}: {error}", self.show(&carried)),
-            ),
+            Err(error) => self.red("models".into(), "a readable folder of models", format!("{}: {error}", self.show(&carried))),
         }
         for (subject, path) in self.paths(MODELS_VARIABLE, settings.models.as_deref(), "config.json") {
             if path.join("config.json").is_file() {
@@ -237,11 +172,7 @@ impl Reader<'_> {
                     format!("{shown} cannot be a part of a test name: rename the folder"),
                 );
             } else if !path.join("config.json").is_file() {
-                self.red(
-                    subject,
-                    "a model folder",
-                    format!("{shown} holds no config.json: complete it or move it elsewhere"),
-                );
+                self.red(subject, "a model folder", format!("{shown} holds no config.json: complete it or move it elsewhere"));
             } else if let Some(first) = models.get(&name) {
                 let first = self.show(&first.path);
                 self.red(
@@ -353,11 +284,7 @@ impl Reader<'_> {
                 ),
                 _ => format!("{ARTIFACTS_VARIABLE}, entry {position}: `{text}` is not of the form model=file"),
             };
-            self.red(
-                format!("variable::{ARTIFACTS_VARIABLE}::{position}"),
-                "a file that a format of this version reads",
-                observed,
-            );
+            self.red(format!("variable::{ARTIFACTS_VARIABLE}::{position}"), "a file that a format of this version reads", observed);
         }
     }
 
@@ -367,11 +294,7 @@ impl Reader<'_> {
             Some(b"1") => true,
             Some(other) => {
                 let other = escape::line(&String::from_utf8_lossy(other));
-                self.red(
-                    format!("variable::{REQUIRE_ALL_VARIABLE}"),
-                    "1, 0 or nothing",
-                    format!("{REQUIRE_ALL_VARIABLE} is `{other}`"),
-                );
+                self.red(format!("variable::{REQUIRE_ALL_VARIABLE}"), "1, 0 or nothing", format!("{REQUIRE_ALL_VARIABLE} is `{other}`"));
                 true
             }
         }
@@ -408,12 +331,7 @@ impl Reader<'_> {
     }
 
     /// Joins models and goldens by name. What is missing on either side is red, unless it may be listed as not tested.
-    fn pair(
-        &mut self,
-        models: &BTreeMap<String, ModelFolder>,
-        goldens: BTreeMap<String, GoldenFolder>,
-        require_all: bool,
-    ) -> Vec<Entry> {
+    fn pair(&mut self, models: &BTreeMap<String, ModelFolder>, goldens: BTreeMap<String, GoldenFolder>, require_all: bool) -> Vec<Entry> {
         for model in models.values().filter(|model| !goldens.contains_key(&model.name)) {
             let broken = format!("golden::{}", model.name);
             if self.problems.iter().any(|problem| problem.subject == broken) {
@@ -421,21 +339,14 @@ impl Reader<'_> {
             }
             let index = self.show(&self.workspace.golden().join(&model.name).join("index.json"));
             let observed = format!("{index} is absent; write it: {}", oracle_command(self.workspace, &model.path));
-            self.red(
-                format!("model::{}", model.name),
-                format!("a golden of `{}`", model.name),
-                observed,
-            );
+            self.red(format!("model::{}", model.name), format!("a golden of `{}`", model.name), observed);
         }
         if models.is_empty() && goldens.is_empty() {
             let (models, golden) = (self.workspace.models(), self.workspace.golden());
             let observed = format!("{} and {} hold none", self.show(&models), self.show(&golden));
             self.red("empty".into(), "at least one model with its golden", observed);
         }
-        goldens
-            .into_iter()
-            .map(|(name, golden)| self.entry(models.get(&name), golden, require_all))
-            .collect()
+        goldens.into_iter().map(|(name, golden)| self.entry(models.get(&name), golden, require_all)).collect()
     }
 
     fn entry(&self, model: Option<&ModelFolder>, golden: GoldenFolder, require_all: bool) -> Entry {
@@ -461,13 +372,7 @@ impl Reader<'_> {
             }
             Some(_) => {}
         }
-        Entry {
-            model: model.cloned(),
-            golden,
-            not_tested,
-            refused,
-            self_reference: None,
-        }
+        Entry { model: model.cloned(), golden, not_tested, refused, self_reference: None }
     }
 }
 
@@ -484,10 +389,7 @@ pub fn read_golden(workspace: &Workspace, folder: &Path) -> Result<GoldenFolder,
     })?;
     let index = Index::parse(&bytes, &shown).map_err(|error| error.to_string())?;
     listable(&index, &shown)?;
-    Ok(GoldenFolder {
-        path: folder.to_path_buf(),
-        index: Arc::new(index),
-    })
+    Ok(GoldenFolder { path: folder.to_path_buf(), index: Arc::new(index) })
 }
 
 /// The folders that a colon-separated value names.
@@ -562,11 +464,7 @@ fn subfolders(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn folder_name(path: &Path) -> String {
     let named = match path.file_name() {
         Some(name) => name.to_owned(),
-        None => path
-            .canonicalize()
-            .ok()
-            .and_then(|path| path.file_name().map(OsStr::to_owned))
-            .unwrap_or_default(),
+        None => path.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_owned)).unwrap_or_default(),
     };
     named.to_string_lossy().into_owned()
 }

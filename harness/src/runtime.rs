@@ -14,9 +14,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-pub use ground_truth_falsification::observation::{
-    Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow,
-};
+pub use ground_truth_falsification::observation::{Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow};
 
 pub mod native;
 pub mod supervise;
@@ -77,9 +75,7 @@ impl Capabilities {
     /// Whether an artifact of this shape is declared.
     pub fn declares(&self, format: Format, architecture: &str, quantization: &str) -> bool {
         let any_or = |list: &[String], word: &str| list.is_empty() || list.iter().any(|l| l == word);
-        self.formats.contains(&format)
-            && any_or(&self.architectures, architecture)
-            && any_or(&self.quantizations, quantization)
+        self.formats.contains(&format) && any_or(&self.architectures, architecture) && any_or(&self.quantizations, quantization)
     }
 
     /// Whether every one of `ops` is declared.
@@ -154,12 +150,7 @@ pub trait Session: Send {
     ///
     /// # Errors
     /// The refusal of the runtime.
-    fn logits_chunked(
-        &mut self,
-        ids: &[u32],
-        positions: Positions,
-        chunks: &[usize],
-    ) -> Result<Logits, Failure> {
+    fn logits_chunked(&mut self, ids: &[u32], positions: Positions, chunks: &[usize]) -> Result<Logits, Failure> {
         let _ = (ids, positions, chunks);
         Err(Failure::Unsupported { op: Op::Chunks })
     }
@@ -168,11 +159,7 @@ pub trait Session: Send {
     ///
     /// # Errors
     /// The refusal of the runtime.
-    fn logits_batch(
-        &mut self,
-        batch: &[Vec<u32>],
-        positions: Positions,
-    ) -> Result<Vec<Logits>, Failure> {
+    fn logits_batch(&mut self, batch: &[Vec<u32>], positions: Positions) -> Result<Vec<Logits>, Failure> {
         let _ = (batch, positions);
         Err(Failure::Unsupported { op: Op::Batch })
     }
@@ -181,12 +168,7 @@ pub trait Session: Send {
     ///
     /// # Errors
     /// The refusal of the runtime.
-    fn generate(
-        &mut self,
-        ids: &[u32],
-        max_new_tokens: usize,
-        stop_at_eos: bool,
-    ) -> Result<(Vec<u32>, Stop), Failure> {
+    fn generate(&mut self, ids: &[u32], max_new_tokens: usize, stop_at_eos: bool) -> Result<(Vec<u32>, Stop), Failure> {
         let _ = (ids, max_new_tokens, stop_at_eos);
         Err(Failure::Unsupported { op: Op::Generate })
     }

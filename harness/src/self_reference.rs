@@ -88,10 +88,7 @@ impl SelfReference {
             eos: metadata.eos.unwrap_or_default(),
         };
         let architecture = metadata.architecture.ok_or_else(|| lacks("architecture"))?;
-        let prompts = TEXTS
-            .iter()
-            .map(|(prompt, text)| prompt_of(name, prompt, text, &config, sessions))
-            .collect::<Result<Vec<_>, _>>()?;
+        let prompts = TEXTS.iter().map(|(prompt, text)| prompt_of(name, prompt, text, &config, sessions)).collect::<Result<Vec<_>, _>>()?;
         let cases = prompts
             .iter()
             .map(|golden| TokenizerCase {
@@ -104,12 +101,7 @@ impl SelfReference {
         Ok(Self {
             model: ModelGolden {
                 index: index_of(name, architecture, config, &tensors, &prompts),
-                tokenizer: TokenizerGolden {
-                    schema: SCHEMA.to_owned(),
-                    model: name.to_owned(),
-                    oracle: no_oracle(),
-                    cases,
-                },
+                tokenizer: TokenizerGolden { schema: SCHEMA.to_owned(), model: name.to_owned(), oracle: no_oracle(), cases },
                 perplexity: Vec::new(),
                 texts: BTreeMap::new(),
                 published: None,
@@ -133,10 +125,7 @@ fn no_oracle() -> Oracle {
 
 /// A text's ids and their continuation. Where the model has no tokenizer, ids that spread over its vocabulary.
 fn prompt_of(model: &str, name: &str, text: &str, config: &ModelConfig, sessions: &Sessions) -> Result<PromptGolden, String> {
-    let question = Question::Tokenize {
-        text: text.to_owned(),
-        add_special: true,
-    };
+    let question = Question::Tokenize { text: text.to_owned(), add_special: true };
     let mut ids = match sessions.ask(&question) {
         Ok(Answer::Ids(ids)) => ids,
         Ok(_) => return Err("the runtime answers `tokenize` with something else".to_owned()),
@@ -145,11 +134,7 @@ fn prompt_of(model: &str, name: &str, text: &str, config: &ModelConfig, sessions
     };
     ids.truncate(config.n_ctx.saturating_sub(CONTINUED_BY).max(1));
     let max_new_tokens = CONTINUED_BY.min(config.n_ctx.saturating_sub(ids.len()));
-    let question = Question::Generate {
-        ids: ids.clone(),
-        max_new_tokens,
-        stop_at_eos: false,
-    };
+    let question = Question::Generate { ids: ids.clone(), max_new_tokens, stop_at_eos: false };
     let continued = match sessions.ask(&question) {
         Ok(Answer::Generated { ids, .. }) => ids,
         Ok(_) => return Err("the runtime answers `generate` with something else".to_owned()),
@@ -159,13 +144,7 @@ fn prompt_of(model: &str, name: &str, text: &str, config: &ModelConfig, sessions
         schema: SCHEMA.to_owned(),
         model: model.to_owned(),
         oracle: no_oracle(),
-        prompt: Prompt {
-            name: name.to_owned(),
-            category: "generic".to_owned(),
-            text: text.to_owned(),
-            add_special_tokens: true,
-            ids,
-        },
+        prompt: Prompt { name: name.to_owned(), category: "generic".to_owned(), text: text.to_owned(), add_special_tokens: true, ids },
         greedy: Greedy {
             max_new_tokens,
             stop_at_eos: false,
@@ -175,11 +154,7 @@ fn prompt_of(model: &str, name: &str, text: &str, config: &ModelConfig, sessions
             margins: Vec::new(),
             margin_class: MarginClass::Median,
         },
-        forced: Forced {
-            logsumexp: Vec::new(),
-            nll: Vec::new(),
-            top: Vec::new(),
-        },
+        forced: Forced { logsumexp: Vec::new(), nll: Vec::new(), top: Vec::new() },
         logit_rms: Hex32(f32::NAN),
         floor: Hex32(f32::NAN),
         full: None,
@@ -220,11 +195,7 @@ fn index_of(name: &str, architecture: String, config: ModelConfig, tensors: &[Te
         parameters: tensors.iter().map(elements).fold(0, u64::saturating_add),
         tensors: tensors
             .iter()
-            .map(|row| TensorEntry {
-                name: row.name.clone(),
-                dtype: row.dtype.clone(),
-                shape: row.shape.clone(),
-            })
+            .map(|row| TensorEntry { name: row.name.clone(), dtype: row.dtype.clone(), shape: row.shape.clone() })
             .collect(),
         model_files: Vec::new(),
         golden_files: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use libtest_mimic::{Arguments, Failed, FormatSetting, Trial};
+use libtest_mimic::{Arguments, Conclusion, Failed, FormatSetting, Trial};
 
 use crate::escape;
 use crate::evidence::{Record, Run};
@@ -18,12 +18,13 @@ use crate::summary::{Summary, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::{ROOT_VARIABLE, Workspace};
 
+/// The test target of this workspace.
+pub const DEFAULT_TARGET: &str = "falsify";
+
 /// Judges every row of the matrix for `runtime`, as the whole body of a test target with `harness = false`.
 pub fn falsify(runtime: impl Runtime) -> ExitCode {
-    let arguments = Arguments::from_args();
-    let workspace = Workspace::from_env();
-    let settings = Settings::from_env();
-    run(arguments, &workspace, &settings, Arc::new(runtime))
+    let target = test_target().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
+    run(Arguments::from_args(), Arc::new(runtime), &target).exit_code()
 }
 
 /// The records of a run and the largest memory seen.
@@ -42,9 +43,12 @@ impl Ledger {
     }
 }
 
-fn run(mut arguments: Arguments, workspace: &Workspace, settings: &Settings, runtime: Arc<dyn Runtime>) -> ExitCode {
+/// Judges the rows that `arguments` select. `target` is the test target that a command to reproduce names.
+pub fn run(mut arguments: Arguments, runtime: Arc<dyn Runtime>, target: &str) -> Conclusion {
     let begin = Instant::now();
-    let mut roster = Roster::read(workspace, settings);
+    let workspace = Workspace::from_env();
+    let settings = Settings::from_env();
+    let mut roster = Roster::read(&workspace, &settings);
     let deadlines = Deadlines::from_env().unwrap_or_else(|reason| {
         roster.problems.push(Problem::new(format!("variable::{DEADLINE_VARIABLE}"), "a number of seconds", reason));
         Deadlines::default()
@@ -56,7 +60,7 @@ fn run(mut arguments: Arguments, workspace: &Workspace, settings: &Settings, run
         deadlines,
         run: Run::of_this_process(workspace.out()),
         models: roster.models,
-        reproduce: reproduce(settings),
+        reproduce: reproduce(&settings, target),
     };
     let laboratory = Arc::new(Laboratory::new(setup, &matrix));
     let ledger = Arc::new(Ledger::default());
@@ -76,13 +80,14 @@ fn run(mut arguments: Arguments, workspace: &Workspace, settings: &Settings, run
         let summary = Summary {
             matrix: &matrix,
             records: &records,
+            without_golden: 0,
             evidence: workspace.show(laboratory.run().folder()),
             elapsed: begin.elapsed(),
             peak_memory: (peak > 0).then_some(peak),
         };
         print_last(&arguments, &summary, &records);
     }
-    conclusion.exit_code()
+    conclusion
 }
 
 /// A row as libtest sees it. The panic hook and `catch_unwind` are inside: a panic is a verdict like any other.
@@ -110,10 +115,10 @@ fn trial(row: &Row, laboratory: &Arc<Laboratory>, ledger: &Arc<Ledger>, under_ne
 fn print_last(arguments: &Arguments, summary: &Summary<'_>, records: &[Record]) {
     let mut text = String::new();
     // Whoever filtered down to a single row wants its numbers, green or not.
-    if let [record] = records {
-        if record.is_green() {
-            text = format!("{}\n  {}\n  {}\n", escape::line(&record.name), escape::line(&record.claim.sentence), report::bounds(record));
-        }
+    if let [record] = records
+        && record.is_green()
+    {
+        text = format!("{}\n  {}\n  {}\n", escape::line(&record.name), escape::line(&record.claim.sentence), report::bounds(record));
     }
     text.push_str(&summary.text());
     if arguments.format == Some(FormatSetting::Json) {
@@ -124,8 +129,8 @@ fn print_last(arguments: &Arguments, summary: &Summary<'_>, records: &[Record]) 
 }
 
 /// The command that judges one row again, with the variables that brought its model here.
-fn reproduce(settings: &Settings) -> Box<dyn Fn(&str) -> String + Send + Sync> {
-    let target = test_target().unwrap_or_else(|| "falsify".to_owned());
+fn reproduce(settings: &Settings, target: &str) -> Box<dyn Fn(&str) -> String + Send + Sync> {
+    let target = target.to_owned();
     let mut prefix = settings.as_shell_prefix();
     for variable in [ROOT_VARIABLE, DEADLINE_VARIABLE] {
         if let Some(value) = std::env::var_os(variable) {

@@ -63,6 +63,8 @@ pub struct Summary<'a> {
     pub matrix: &'a Matrix,
     /// Every row that was judged.
     pub records: &'a [Record],
+    /// Checks that were left out because there is no golden.
+    pub without_golden: usize,
     /// The folder of the evidence, as it is shown.
     pub evidence: String,
     /// Wall time of the run.
@@ -95,7 +97,10 @@ impl Summary<'_> {
             (_, true) => "CORROBORATED",
             (_, false) => "RED",
         };
-        let not_tested: usize = not_tested(&self.matrix.rows).values().sum();
+        let mut not_tested = not_tested(&self.matrix.rows).values().sum::<usize>().to_string();
+        if self.without_golden > 0 {
+            not_tested = count(self.without_golden, "check");
+        }
         let _ = writeln!(
             text,
             "verdict       {word}: {} corroborated, {} falsified, {} errors, {not_tested} not tested{filtered}",
@@ -112,12 +117,13 @@ impl Summary<'_> {
         let runtimes: BTreeSet<_> = cells.iter().map(|cell| &cell.runtime).collect();
         let prompts: usize = cells.iter().map(|cell| cell.entry.golden.index.prompts.len()).sum();
         let texts: usize = cells.iter().map(|cell| cell.entry.golden.index.perplexity.len()).sum();
-        let mut checks = BTreeSet::from([matrix::GATE, matrix::LIST]);
-        for row in &self.matrix.rows {
-            if let Task::Check { check, .. } = &row.task {
-                checks.insert(check.id);
-            }
-        }
+        let id = |task: &Task| match task {
+            Task::Problem(_) => None,
+            Task::Gate { .. } => Some(matrix::GATE),
+            Task::List { .. } => Some(matrix::LIST),
+            Task::Check { check, .. } => Some(check.id),
+        };
+        let checks: BTreeSet<_> = self.matrix.rows.iter().filter_map(|row| id(&row.task)).collect();
         format!(
             "{} x {} x {} = {}; {}; {} and {} over all cells",
             count(models.len(), "model"),
@@ -155,10 +161,8 @@ impl Summary<'_> {
             checks.insert(check);
             *rows += 1;
         }
-        let mut parts: Vec<String> = by_subject
-            .iter()
-            .map(|(subject, (checks, rows))| format!("{rows} ({} per {subject})", count(checks.len(), "check")))
-            .collect();
+        let mut parts: Vec<String> =
+            by_subject.iter().map(|(subject, (checks, rows))| format!("{rows} ({} per {subject})", count(checks.len(), "check"))).collect();
         if lists > 0 {
             parts.push(format!("{lists} (problems of the lists)"));
         }
@@ -215,8 +219,7 @@ impl Summary<'_> {
         }
         red.sort_by_key(|(record, _)| record.axes.is_some());
         for (record, rows) in red.iter().take(MAX_RED) {
-            let behind = if *rows > 0 { format!("(and {} behind this gate) ", count(*rows, "row")) } else { String::new() };
-            let _ = writeln!(text, "{behind}{}", report::red_line(record));
+            let _ = writeln!(text, "{}", report::red_gate_line(record, *rows));
         }
         if red.len() > MAX_RED {
             let _ = writeln!(text, "and {} more red, all in the evidence", red.len() - MAX_RED);
@@ -239,4 +242,109 @@ pub fn anonymous_memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Axes;
+    use crate::fixture::{Fixture, pinned};
+    use crate::roster::{Roster, Settings};
+    use crate::runtime::Runtime;
+    use crate::runtime::native::NativeRuntime;
+    use ground_truth_falsification::verdict::{ErrorKind, Measure, Owner, Verdict};
+
+    /// A matrix of two models, one of which is not at hand.
+    fn matrix() -> Matrix {
+        let fixture = Fixture::carrying(&["a-tiny", "b-tiny"]);
+        fixture.model("more/far");
+        fixture.golden("golden/far", "more/far", "far", false);
+        let roster = Roster::read(&fixture.workspace(), &Settings::default());
+        Matrix::new(&roster, &NativeRuntime::new().capabilities())
+    }
+
+    fn record(name: &str, verdict: Verdict) -> Record {
+        let parts: Vec<&str> = name.split("::").collect();
+        let mut record = Record::of("run", name, &verdict);
+        record.reproduce = format!("cargo test --test falsify -- --exact '{name}'");
+        record.duration_ms = 7.0;
+        record.axes = Some(Axes {
+            model: parts[0].into(),
+            format: parts[1].into(),
+            quantization: parts[2].into(),
+            runtime: parts[3].into(),
+            check: parts[4].into(),
+            prompt: parts.get(5).map(ToString::to_string),
+        });
+        record
+    }
+
+    fn summary(matrix: &Matrix, records: &[Record]) -> String {
+        Summary {
+            matrix,
+            records,
+            without_golden: 0,
+            evidence: "target/ground-truth/run".into(),
+            elapsed: Duration::from_millis(1234),
+            peak_memory: Some(44_000_000),
+        }
+        .text()
+    }
+
+    #[test]
+    fn the_summary_of_a_red_run() {
+        let matrix = matrix();
+        let a = "a-tiny::safetensors::f32::native";
+        let b = "b-tiny::safetensors::f32::native";
+        let mut wrong = Verdict::falsified("the golden's logits", "they differ").owned_by(Owner::Kernel);
+        wrong.measures = vec![Measure::gated("relative RMS", 0.02, 5e-7, "")];
+        let behind = || Verdict::error(ErrorKind::Gate, "an open gate", "gate F-G1 failed: altered");
+        let mut records = vec![
+            record(&format!("{a}::F-G1"), Verdict::corroborated(3, "", "")),
+            record(&format!("{a}::F-G4-logits::code"), wrong),
+            record(
+                &format!("{b}::F-G1"),
+                Verdict::error(ErrorKind::Golden, "no complaint", "model.safetensors: altered").owned_by(Owner::File),
+            ),
+        ];
+        records.extend(["F-T1", "TENSORS", "LIST"].map(|check| record(&format!("{b}::{check}"), behind())));
+        let text = summary(&matrix, &records);
+        assert!(text.lines().count() <= 20, "{text}");
+        pinned().bind(|| insta::assert_snapshot!("summary", text));
+    }
+
+    #[test]
+    fn however_much_is_red_the_verdict_fits_twenty_lines() {
+        let matrix = matrix();
+        let records: Vec<Record> =
+            (0..500).map(|i| record(&format!("m{i}::safetensors::f32::native::F-T1"), Verdict::falsified("x", "y\nz"))).collect();
+        let text = summary(&matrix, &records);
+        assert!(text.lines().count() <= 20, "{text}");
+        assert!(text.contains("RED: 0 corroborated, 500 falsified, 0 errors"), "{text}");
+        assert!(text.contains("and 490 more red"), "{text}");
+    }
+
+    #[test]
+    fn a_gate_that_was_filtered_out_is_told_by_the_first_row_behind_it() {
+        let matrix = matrix();
+        let behind = || Verdict::error(ErrorKind::Gate, "an open gate", "gate F-G1 failed: altered");
+        let records = ["F-T1", "TENSORS"].map(|check| record(&format!("a-tiny::safetensors::f32::native::{check}"), behind()));
+        let text = summary(&matrix, &records);
+        assert_eq!(text.matches("gate F-G1 failed").count(), 1, "{text}");
+        assert!(text.contains("(and 1 row behind this gate)"), "{text}");
+    }
+
+    #[test]
+    fn nothing_judged_is_no_corroboration() {
+        assert!(summary(&matrix(), &[]).contains("NOTHING JUDGED"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn anonymous_memory_is_measured() {
+        let before = anonymous_memory().unwrap();
+        let block = vec![1u8; 64 << 20];
+        assert!(anonymous_memory().unwrap() > before + (32 << 20));
+        drop(block);
+    }
 }

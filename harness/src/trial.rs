@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use ground_truth_falsification::check::{Case, Check};
-use ground_truth_falsification::golden::{ModelGolden, PromptGolden};
+use ground_truth_falsification::golden::{Index, ModelGolden, PromptGolden};
 use ground_truth_falsification::observation::Failure;
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
@@ -21,6 +21,7 @@ use crate::guard;
 use crate::list;
 use crate::matrix::{self, Cell, Matrix, Row, Subject, Task};
 use crate::observe::{Memory, Observer, Sessions};
+use crate::report;
 use crate::roster::{ModelFolder, Problem};
 use crate::runtime::supervise::Deadlines;
 use crate::runtime::{Capabilities, Runtime};
@@ -38,6 +39,9 @@ const LIST_SENTENCE: &str = "the model is listed exactly once, with the architec
 const LIST_REFUTED_BY: &str = "a model that is listed never, twice, or as something else";
 /// What a problem's row puts to the test.
 const MATRIX_SENTENCE: &str = "everything that the lists of models and goldens name can be judged";
+
+/// How much of a gate's reason the rows behind it repeat, in characters. The gate's own row has it whole.
+const BRIEFLY: usize = 200;
 
 /// Everything that judging needs, shared by all rows.
 pub struct Laboratory {
@@ -88,11 +92,7 @@ struct Closed {
 
 impl Closed {
     fn golden(reason: String) -> Self {
-        Self {
-            kind: ErrorKind::Golden,
-            owner: Owner::Golden,
-            reason,
-        }
+        Self { kind: ErrorKind::Golden, owner: Owner::Golden, reason }
     }
 }
 
@@ -143,9 +143,8 @@ impl Laboratory {
     pub fn judge(&self, row: &Row) -> Record {
         let begin = Instant::now();
         let mut asked = Vec::new();
-        let mut verdict = guard::catch(|| self.verdict(row, &mut asked)).unwrap_or_else(|panic| {
-            Verdict::error(ErrorKind::Crash, "a verdict", panic.to_string()).owned_by(Owner::Runtime)
-        });
+        let mut verdict = guard::catch(|| self.verdict(row, &mut asked))
+            .unwrap_or_else(|panic| Verdict::error(ErrorKind::Crash, "a verdict", panic.to_string()).owned_by(Owner::Runtime));
         if let Some((cell, subject)) = row.task.cell() {
             self.done(cell, subject);
         }
@@ -179,10 +178,7 @@ impl Laboratory {
         match &row.task {
             Task::Problem(problem) => problem_verdict(problem),
             Task::Gate { cell } => match self.golden(*cell) {
-                Ok(golden) => {
-                    let files = golden.index.golden_files.len() + golden.index.model_files.len();
-                    Verdict::corroborated(files, "no complaint", format!("{files} files verified, the artifact loads"))
-                }
+                Ok(golden) => gate_verdict(&golden.index, self.cells[*cell].entry.self_reference.is_some()),
                 Err(closed) => Verdict::error(closed.kind, "no complaint", closed.reason).owned_by(closed.owner),
             },
             Task::List { cell } => self.behind_gate(*cell, |golden| Ok(self.listing(*cell, golden))),
@@ -192,9 +188,11 @@ impl Laboratory {
 
     fn behind_gate(&self, cell: usize, judge: impl FnOnce(&Arc<ModelGolden>) -> Result<Verdict, String>) -> Verdict {
         match self.golden(cell) {
-            Ok(golden) => judge(&golden).unwrap_or_else(|reason| Verdict::error(ErrorKind::Golden, "a golden", reason).owned_by(Owner::Golden)),
+            Ok(golden) => {
+                judge(&golden).unwrap_or_else(|reason| Verdict::error(ErrorKind::Golden, "a golden", reason).owned_by(Owner::Golden))
+            }
             Err(closed) => {
-                let observed = format!("gate {} failed: {}", matrix::GATE, closed.reason);
+                let observed = format!("gate {} failed: {}", matrix::GATE, report::shorten(&closed.reason, BRIEFLY));
                 Verdict::error(ErrorKind::Gate, "an open gate", observed).owned_by(closed.owner)
             }
         }
@@ -203,11 +201,7 @@ impl Laboratory {
     /// The golden of a cell, through its gate.
     fn golden(&self, cell: usize) -> Result<Arc<ModelGolden>, Closed> {
         if let Some(reason) = &self.cells[cell].entry.refused {
-            return Err(Closed {
-                kind: ErrorKind::Gate,
-                owner: Owner::File,
-                reason: reason.clone(),
-            });
+            return Err(Closed { kind: ErrorKind::Gate, owner: Owner::File, reason: reason.clone() });
         }
         let open = self.open(cell);
         open.gate.get_or_init(|| open.pass_gate(&self.tolerances)).clone()
@@ -250,12 +244,7 @@ impl Laboratory {
             Subject::Text(i) => Some(golden.perplexity.get(i).ok_or("a text that the golden does not hold")?),
             Subject::Cell | Subject::Prompt(_) => None,
         };
-        let case = Case {
-            model: golden,
-            prompt: prompt.as_deref(),
-            perplexity,
-            tolerances,
-        };
+        let case = Case { model: golden, prompt: prompt.as_deref(), perplexity, tolerances };
         let observer = Observer::new(&open.sessions, &shared.memory);
         let verdict = check.judge(&case, &observer);
         *asked = observer.asked();
@@ -301,10 +290,8 @@ impl Laboratory {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if last_of_cell {
             open.remove(&cell);
-        } else if last_of_subject {
-            if let Some(open) = open.get(&cell) {
-                open.subjects.lock().unwrap_or_else(PoisonError::into_inner).remove(&subject);
-            }
+        } else if last_of_subject && let Some(open) = open.get(&cell) {
+            open.subjects.lock().unwrap_or_else(PoisonError::into_inner).remove(&subject);
         }
     }
 
@@ -315,11 +302,7 @@ impl Laboratory {
             Task::List { .. } => (matrix::LIST, LIST_SENTENCE, LIST_REFUTED_BY),
             Task::Check { check, .. } => (check.claim, check.sentence, check.refuted_by),
         };
-        let claim = Claim {
-            id: id.to_owned(),
-            sentence: sentence.to_owned(),
-            refuted_by: refuted_by.to_owned(),
-        };
+        let claim = Claim { id: id.to_owned(), sentence: sentence.to_owned(), refuted_by: refuted_by.to_owned() };
         (claim, sentence)
     }
 
@@ -355,6 +338,20 @@ impl Laboratory {
     }
 }
 
+/// The verdict of an open gate.
+fn gate_verdict(index: &Index, is_self_reference: bool) -> Verdict {
+    let tensors = index.tensors.len();
+    if is_self_reference {
+        return Verdict::corroborated(
+            tensors,
+            "no complaint",
+            format!("the artifact loads, {tensors} tensors; no golden vouches for its files"),
+        );
+    }
+    let files = index.golden_files.len() + index.model_files.len();
+    Verdict::corroborated(files, "no complaint", format!("{files} files verified, the artifact loads, {tensors} tensors"))
+}
+
 fn problem_verdict(problem: &Problem) -> Verdict {
     let owner = if problem.subject.starts_with("golden") { Owner::Golden } else { Owner::File };
     Verdict::error(ErrorKind::Golden, problem.expected.clone(), problem.observed.clone()).owned_by(owner)
@@ -370,27 +367,19 @@ impl OpenCell {
     fn pass_gate(&self, tolerances: &Result<Tolerances, String>) -> Result<Arc<ModelGolden>, Closed> {
         let golden = match &self.reference {
             Reference::Golden(store) => {
-                store.verify().map_err(|reason| Closed {
-                    owner: Owner::File,
-                    ..Closed::golden(reason)
-                })?;
+                store.verify().map_err(|reason| Closed { owner: Owner::File, ..Closed::golden(reason) })?;
                 store.linted().map_err(Closed::golden)?
             }
             Reference::Own(own) => own.model.clone(),
         };
         if let Err(reason) = tolerances {
-            return Err(Closed {
-                kind: ErrorKind::Tolerance,
-                ..Closed::golden(reason.clone())
-            });
+            return Err(Closed { kind: ErrorKind::Tolerance, ..Closed::golden(reason.clone()) });
         }
         match self.sessions.warm_up() {
             Ok(warnings) if warnings.is_empty() => Ok(Arc::new(golden)),
-            Ok(warnings) => Err(Closed {
-                kind: ErrorKind::Refused,
-                owner: Owner::File,
-                reason: format!("loading warned: {}", warnings.join("; ")),
-            }),
+            Ok(warnings) => {
+                Err(Closed { kind: ErrorKind::Refused, owner: Owner::File, reason: format!("loading warned: {}", warnings.join("; ")) })
+            }
             Err(failure) => {
                 let owner = match failure {
                     Failure::Refused { .. } => Owner::File,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | root | `GROUND_TRUTH_ROOT`, else the workspace this crate was compiled in |
 //! | models, goldens, texts | `testdata/models`, `golden`, `testdata/texts` under the root |
-//! | everything written | `ground-truth/` under the target folder of the running executable |
+//! | everything written | `ground-truth/` under the target folder of the running executable, or of the root that was named |
 //!
 //! A test binary runs in its package's folder, a command wherever the user stands: nothing here depends on the working directory.
 
@@ -29,25 +29,17 @@ pub struct Workspace {
 impl Workspace {
     /// The workspace of this process: `GROUND_TRUTH_ROOT`, else the one this crate was compiled in.
     pub fn from_env() -> Self {
-        let compiled = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .unwrap_or(Path::new(env!("CARGO_MANIFEST_DIR")));
-        let root = std::env::var_os(ROOT_VARIABLE)
-            .filter(|value| !value.is_empty())
-            .map_or_else(|| compiled.to_path_buf(), PathBuf::from);
-        let out = target_folder().unwrap_or_else(|| root.join("target"));
-        Self {
-            root,
-            out: out.join("ground-truth"),
-        }
+        let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(env!("CARGO_MANIFEST_DIR")));
+        let named = std::env::var_os(ROOT_VARIABLE).filter(|value| !value.is_empty());
+        let target = if named.is_some() { None } else { target_folder() };
+        let root = named.map_or_else(|| compiled.to_path_buf(), PathBuf::from);
+        let out = target.unwrap_or_else(|| root.join("target")).join("ground-truth");
+        Self { root, out }
     }
 
     /// A workspace whose data lie under `root` and whose output goes to `out`.
     pub fn at(root: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into(),
-            out: out.into(),
-        }
+        Self { root: root.into(), out: out.into() }
     }
 
     /// The folder against which relative values are resolved.
@@ -90,11 +82,7 @@ impl Workspace {
 /// The target folder of the running executable: the nearest folder above it that cargo marked as its own.
 fn target_folder() -> Option<PathBuf> {
     let executable = std::env::current_exe().ok()?;
-    executable
-        .ancestors()
-        .skip(1)
-        .find(|folder| folder.join(TARGET_MARK).is_file())
-        .map(Path::to_path_buf)
+    executable.ancestors().skip(1).find(|folder| folder.join(TARGET_MARK).is_file()).map(Path::to_path_buf)
 }
 
 #[cfg(test)]
@@ -104,24 +92,15 @@ mod tests {
     #[test]
     fn relative_values_resolve_against_the_root() {
         let workspace = Workspace::at("/data/suite", "/tmp/out");
-        assert_eq!(
-            workspace.resolve("extra/models"),
-            Path::new("/data/suite/extra/models")
-        );
+        assert_eq!(workspace.resolve("extra/models"), Path::new("/data/suite/extra/models"));
         assert_eq!(workspace.resolve("/abs"), Path::new("/abs"));
     }
 
     #[test]
     fn paths_inside_the_root_are_shown_relative_to_it() {
         let workspace = Workspace::at("/data/suite", "/tmp/out");
-        assert_eq!(
-            workspace.show(Path::new("/data/suite/golden/a/index.json")),
-            "golden/a/index.json"
-        );
-        assert_eq!(
-            workspace.show(Path::new("/else\u{202e}where")),
-            "/else\\u{202e}where"
-        );
+        assert_eq!(workspace.show(Path::new("/data/suite/golden/a/index.json")), "golden/a/index.json");
+        assert_eq!(workspace.show(Path::new("/else\u{202e}where")), "/else\\u{202e}where");
     }
 
     #[test]

@@ -24,11 +24,7 @@ pub(super) fn list(json: bool) -> Result<Exit, Refusal> {
     let problems: Vec<String> = roster.problems.iter().map(|problem| problem.observed.clone()).collect();
     let red = !problems.is_empty() || models.iter().any(|model| model.error.is_some());
     if json {
-        print_json(&List {
-            schema: "ground-truth/list/1",
-            models,
-            problems,
-        })?;
+        print_json(&List { schema: "ground-truth/list/1", models, problems })?;
     } else {
         let mut text = String::new();
         let width = models.iter().map(|model| model.name.len()).max().unwrap_or(0);

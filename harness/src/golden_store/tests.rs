@@ -44,7 +44,7 @@ fn a_missing_file_is_red_and_named() {
 #[test]
 fn a_file_of_another_size_is_red_with_both_numbers() {
     let said = complaint(|fixture| fixture.write("testdata/models/a/model.safetensors", b"weight"));
-    assert!(said.contains("testdata/models/a/model.safetensors: has 6 bytes, the golden's index says 7"), "{said}");
+    assert!(said.contains("testdata/models/a/model.safetensors: has 6 bytes, golden/a/index.json says 7"), "{said}");
 }
 
 #[test]

@@ -6,10 +6,7 @@ fn read(fixture: &Fixture, settings: &Settings) -> Roster {
 }
 
 fn models(value: impl Into<OsString>) -> Settings {
-    Settings {
-        models: Some(value.into()),
-        ..Settings::default()
-    }
+    Settings { models: Some(value.into()), ..Settings::default() }
 }
 
 /// The one problem there is.
@@ -54,10 +51,7 @@ fn named_goldens_join_too() {
     fixture.model("more/b");
     fixture.golden("goldens/b", "more/b", "b", false);
     for value in ["goldens", "goldens/b"] {
-        let settings = Settings {
-            golden: Some(value.into()),
-            ..models("more")
-        };
+        let settings = Settings { golden: Some(value.into()), ..models("more") };
         let roster = read(&fixture, &settings);
         assert_eq!(names(&roster), ["a", "b"], "{value}");
         assert_eq!(roster.problems, [], "{value}");
@@ -77,10 +71,7 @@ fn a_value_that_names_nothing_is_red() {
         let roster = read(&fixture, &models(value));
         assert!(problem(&roster).observed.contains(says), "{value}: {:?}", roster.problems);
         assert_eq!(names(&roster), ["a"], "what is good is still judged");
-        let settings = Settings {
-            golden: Some(value.into()),
-            ..Settings::default()
-        };
+        let settings = Settings { golden: Some(value.into()), ..Settings::default() };
         assert!(problem(&read(&fixture, &settings)).observed.contains(says), "{value}");
     }
 }
@@ -109,10 +100,7 @@ fn two_models_of_one_name_are_red() {
 fn two_goldens_of_one_name_are_red() {
     let fixture = Fixture::carrying(&["a"]);
     fixture.golden("goldens/a", "testdata/models/a", "a", true);
-    let settings = Settings {
-        golden: Some("goldens".into()),
-        ..Settings::default()
-    };
+    let settings = Settings { golden: Some("goldens".into()), ..Settings::default() };
     assert!(problem(&read(&fixture, &settings)).observed.contains("golden/a and goldens/a"));
 }
 
@@ -154,10 +142,7 @@ fn a_model_that_is_not_carried_may_be_absent_unless_all_is_required() {
     let roster = read(&fixture, &Settings::default());
     assert!(roster.entries[1].not_tested.as_ref().is_some_and(|reason| reason.contains("`b` is not carried")));
     assert_eq!((&roster.entries[1].refused, roster.problems), (&None, vec![]));
-    let settings = Settings {
-        require_all: Some("1".into()),
-        ..Settings::default()
-    };
+    let settings = Settings { require_all: Some("1".into()), ..Settings::default() };
     let roster = read(&fixture, &settings);
     assert!(roster.entries[1].refused.as_ref().is_some_and(|reason| reason.contains("GROUND_TRUTH_REQUIRE_ALL")));
     assert_eq!(roster.entries[1].not_tested, None);
@@ -194,12 +179,9 @@ fn a_folder_of_golden_without_index_is_red_and_schemas_are_none_of_them() {
 
 #[test]
 fn an_index_that_cannot_be_read_is_red_once_and_named() {
-    for (content, says) in [
-        ("", "index.json"),
-        ("{", "index.json"),
-        ("[]", "index.json"),
-        (r#"{"schema":"ground-truth/golden/2"}"#, "index.json"),
-    ] {
+    for (content, says) in
+        [("", "index.json"), ("{", "index.json"), ("[]", "index.json"), (r#"{"schema":"ground-truth/golden/2"}"#, "index.json")]
+    {
         let fixture = Fixture::carrying(&["a"]);
         fixture.write("golden/a/index.json", content);
         let roster = read(&fixture, &Settings::default());
@@ -247,10 +229,7 @@ fn a_folder_that_cannot_be_named_or_is_no_model_is_red() {
 fn given_files_are_not_read_yet_and_say_so() {
     let fixture = Fixture::carrying(&["a"]);
     for (value, says) in [("a=a.gguf", "not judged yet"), ("a.gguf", "model=file"), ("", "model=file"), ("=x", "model=file")] {
-        let settings = Settings {
-            artifacts: Some(value.into()),
-            ..Settings::default()
-        };
+        let settings = Settings { artifacts: Some(value.into()), ..Settings::default() };
         assert!(problem(&read(&fixture, &settings)).observed.contains(says), "{value}");
     }
 }
@@ -259,11 +238,7 @@ fn given_files_are_not_read_yet_and_say_so() {
 fn data_and_require_all_are_held_to_what_they_may_be() {
     let fixture = Fixture::carrying(&["a"]);
     fixture.write("data/x", "");
-    let with = |data: &str, all: &str| Settings {
-        data: Some(data.into()),
-        require_all: Some(all.into()),
-        ..Settings::default()
-    };
+    let with = |data: &str, all: &str| Settings { data: Some(data.into()), require_all: Some(all.into()), ..Settings::default() };
     let roster = read(&fixture, &with("data", "0"));
     assert_eq!((roster.data, roster.problems), (Some(fixture.path("data")), vec![]));
     for wrong in ["nowhere", "", "data/x"] {

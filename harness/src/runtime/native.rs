@@ -4,7 +4,7 @@
 //! use are put to the same memory that users share.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ground_truth::{Architecture, Checkpoint, Error, KvCache, Model, Sequence, Tokenizer, generate, sketch};
@@ -27,22 +27,16 @@ struct Loaded {
 impl NativeRuntime {
     /// The engine, reading each artifact from its path.
     pub fn new() -> Self {
-        Self {
-            checkpoint: None,
-            loaded: Mutex::default(),
-        }
+        Self { checkpoint: None, loaded: Mutex::default() }
     }
 
     /// The engine, answering from `checkpoint` whatever the artifact's path is.
     pub fn with_checkpoint(checkpoint: Checkpoint) -> Self {
-        Self {
-            checkpoint: Some(checkpoint),
-            ..Self::new()
-        }
+        Self { checkpoint: Some(checkpoint), ..Self::new() }
     }
 
-    fn loaded(&self, path: &PathBuf, threads: usize) -> Result<Arc<Loaded>, Error> {
-        let key = (path.clone(), threads);
+    fn loaded(&self, path: &Path, threads: usize) -> Result<Arc<Loaded>, Error> {
+        let key = (path.to_path_buf(), threads);
         let find = |loaded: &HashMap<_, Weak<Loaded>>| loaded.get(&key).and_then(Weak::upgrade);
         if let Some(model) = find(&self.loaded.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(model);
@@ -57,7 +51,7 @@ impl NativeRuntime {
         }))
     }
 
-    fn load_model(&self, path: &PathBuf, threads: usize) -> Result<Loaded, Error> {
+    fn load_model(&self, path: &Path, threads: usize) -> Result<Loaded, Error> {
         let checkpoint = match &self.checkpoint {
             Some(checkpoint) => checkpoint.clone(),
             None => Checkpoint::open(path)?,
@@ -70,11 +64,7 @@ impl NativeRuntime {
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_fits(model.config().vocab_size)?;
         }
-        Ok(Loaded {
-            checkpoint,
-            model,
-            tokenizer,
-        })
+        Ok(Loaded { checkpoint, model, tokenizer })
     }
 }
 
@@ -106,10 +96,7 @@ struct NativeSession(Arc<Loaded>);
 
 /// A refusal of the engine, with its stable word.
 fn refused(error: Error) -> Failure {
-    Failure::Refused {
-        kind: error.kind().to_owned(),
-        message: error.to_string(),
-    }
+    Failure::Refused { kind: error.kind().to_owned(), message: error.to_string() }
 }
 
 impl NativeSession {
@@ -134,11 +121,7 @@ fn engine_positions(positions: Positions) -> ground_truth::Positions {
 }
 
 fn logits(logits: ground_truth::Logits) -> Logits {
-    Logits {
-        n: logits.n,
-        vocab: logits.vocab,
-        values: logits.values,
-    }
+    Logits { n: logits.n, vocab: logits.vocab, values: logits.values }
 }
 
 impl Session for NativeSession {
@@ -198,18 +181,12 @@ impl Session for NativeSession {
                 (slot, _) => *slot = Some(next),
             }
         }
-        answer.ok_or_else(|| Failure::Protocol {
-            message: "no chunk, no logits".to_owned(),
-        })
+        answer.ok_or_else(|| Failure::Protocol { message: "no chunk, no logits".to_owned() })
     }
 
     fn logits_batch(&mut self, batch: &[Vec<u32>], positions: Positions) -> Result<Vec<Logits>, Failure> {
         let mut caches: Vec<KvCache> = batch.iter().map(|_| self.0.model.new_cache()).collect();
-        let mut sequences: Vec<Sequence<'_>> = batch
-            .iter()
-            .zip(&mut caches)
-            .map(|(ids, cache)| Sequence { ids, cache })
-            .collect();
+        let mut sequences: Vec<Sequence<'_>> = batch.iter().zip(&mut caches).map(|(ids, cache)| Sequence { ids, cache }).collect();
         let answers = self.0.model.forward_batch(&mut sequences, engine_positions(positions)).map_err(refused)?;
         Ok(answers.into_iter().map(logits).collect())
     }

@@ -4,8 +4,8 @@
 //! [`Failure::Crash`] with its place, a late answer [`Failure::Timeout`]. After either the session is dead: it is never asked
 //! again, because nobody knows what it would be answering. A thread that hangs is left behind and ends with the process.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -34,10 +34,7 @@ impl Default for Deadlines {
 impl Deadlines {
     /// The same deadline for loading and for every request.
     pub const fn of(limit: Duration) -> Self {
-        Self {
-            load: limit,
-            request: limit,
-        }
+        Self { load: limit, request: limit }
     }
 
     /// The default, or the seconds that `GROUND_TRUTH_DEADLINE` names.
@@ -47,9 +44,7 @@ impl Deadlines {
     pub fn from_env() -> Result<Self, String> {
         match std::env::var(DEADLINE_VARIABLE) {
             Err(std::env::VarError::NotPresent) => Ok(Self::default()),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                Err(format!("{DEADLINE_VARIABLE} is not text; give a number of seconds"))
-            }
+            Err(std::env::VarError::NotUnicode(_)) => Err(format!("{DEADLINE_VARIABLE} is not text; give a number of seconds")),
             Ok(value) => Self::parse(&value),
         }
     }
@@ -57,10 +52,7 @@ impl Deadlines {
     fn parse(value: &str) -> Result<Self, String> {
         match value.trim().parse::<u64>() {
             Ok(seconds @ 1..=86_400) => Ok(Self::of(Duration::from_secs(seconds))),
-            _ => Err(format!(
-                "{DEADLINE_VARIABLE} is `{}`; give a whole number of seconds from 1 to 86400",
-                crate::escape::line(value)
-            )),
+            _ => Err(format!("{DEADLINE_VARIABLE} is `{}`; give a whole number of seconds from 1 to 86400", crate::escape::line(value))),
         }
     }
 }
@@ -77,12 +69,7 @@ pub struct Supervised {
 ///
 /// # Errors
 /// The runtime's refusal, or the crash or timeout of its loading.
-pub fn load(
-    runtime: &Arc<dyn Runtime>,
-    artifact: &Artifact,
-    threads: usize,
-    deadlines: Deadlines,
-) -> Result<Supervised, Failure> {
+pub fn load(runtime: &Arc<dyn Runtime>, artifact: &Artifact, threads: usize, deadlines: Deadlines) -> Result<Supervised, Failure> {
     let (jobs, inbox) = mpsc::channel::<Job>();
     let (ready, loaded) = mpsc::channel();
     let (runtime, artifact) = (Arc::clone(runtime), artifact.clone());
@@ -99,14 +86,9 @@ pub fn load(
     thread::Builder::new()
         .name("session".to_owned())
         .spawn(body)
-        .map_err(|error| Failure::Crash {
-            message: format!("no thread for the session: {error}"),
-        })?;
+        .map_err(|error| Failure::Crash { message: format!("no thread for the session: {error}") })?;
     await_answer(&loaded, deadlines.load)?;
-    Ok(Supervised {
-        jobs: Some(jobs),
-        deadline: deadlines.request,
-    })
+    Ok(Supervised { jobs: Some(jobs), deadline: deadlines.request })
 }
 
 fn serve(mut session: Box<dyn Session>, inbox: &Receiver<Job>) {
@@ -118,20 +100,14 @@ fn serve(mut session: Box<dyn Session>, inbox: &Receiver<Job>) {
 }
 
 fn crash(panic: &guard::Panic, op: &str) -> Failure {
-    Failure::Crash {
-        message: format!("{op} {panic}"),
-    }
+    Failure::Crash { message: format!("{op} {panic}") }
 }
 
 fn await_answer<T>(answers: &Receiver<Result<T, Failure>>, deadline: Duration) -> Result<T, Failure> {
     match answers.recv_timeout(deadline) {
         Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => Err(Failure::Timeout {
-            seconds: deadline.as_secs_f64(),
-        }),
-        Err(RecvTimeoutError::Disconnected) => Err(Failure::Crash {
-            message: "the session's thread ended without an answer".to_owned(),
-        }),
+        Err(RecvTimeoutError::Timeout) => Err(Failure::Timeout { seconds: deadline.as_secs_f64() }),
+        Err(RecvTimeoutError::Disconnected) => Err(Failure::Crash { message: "the session's thread ended without an answer".to_owned() }),
     }
 }
 
@@ -148,9 +124,7 @@ impl Supervised {
         F: FnOnce(&mut dyn Session) -> Result<T, Failure> + Send + 'static,
     {
         let Some(jobs) = &self.jobs else {
-            return Err(Failure::Crash {
-                message: "the session had ended before this request".to_owned(),
-            });
+            return Err(Failure::Crash { message: "the session had ended before this request".to_owned() });
         };
         let (reply, answers) = mpsc::channel();
         let job: Job = Box::new(move |session| {
@@ -161,9 +135,7 @@ impl Supervised {
             // The asker may have given up already.
             let _ = reply.send(answer);
         });
-        let sent = jobs.send(job).map_err(|_| Failure::Crash {
-            message: "the session's thread has ended".to_owned(),
-        });
+        let sent = jobs.send(job).map_err(|_| Failure::Crash { message: "the session's thread has ended".to_owned() });
         let answer = sent.and_then(|()| await_answer(&answers, self.deadline));
         if let Err(Failure::Crash { .. } | Failure::Timeout { .. }) = &answer {
             self.jobs = None;
@@ -174,8 +146,7 @@ impl Supervised {
 
 impl Session for Supervised {
     fn warnings(&mut self) -> Vec<String> {
-        self.call("warnings", |session| Ok(session.warnings()))
-            .unwrap_or_else(|failure| vec![failure.to_string()])
+        self.call("warnings", |session| Ok(session.warnings())).unwrap_or_else(|failure| vec![failure.to_string()])
     }
 
     fn metadata(&mut self) -> Result<Metadata, Failure> {
@@ -201,39 +172,19 @@ impl Session for Supervised {
         self.call("logits", move |session| session.logits(&ids, positions))
     }
 
-    fn logits_chunked(
-        &mut self,
-        ids: &[u32],
-        positions: Positions,
-        chunks: &[usize],
-    ) -> Result<Logits, Failure> {
+    fn logits_chunked(&mut self, ids: &[u32], positions: Positions, chunks: &[usize]) -> Result<Logits, Failure> {
         let (ids, chunks) = (ids.to_vec(), chunks.to_vec());
-        self.call("logits in chunks", move |session| {
-            session.logits_chunked(&ids, positions, &chunks)
-        })
+        self.call("logits in chunks", move |session| session.logits_chunked(&ids, positions, &chunks))
     }
 
-    fn logits_batch(
-        &mut self,
-        batch: &[Vec<u32>],
-        positions: Positions,
-    ) -> Result<Vec<Logits>, Failure> {
+    fn logits_batch(&mut self, batch: &[Vec<u32>], positions: Positions) -> Result<Vec<Logits>, Failure> {
         let batch = batch.to_vec();
-        self.call("logits of a batch", move |session| {
-            session.logits_batch(&batch, positions)
-        })
+        self.call("logits of a batch", move |session| session.logits_batch(&batch, positions))
     }
 
-    fn generate(
-        &mut self,
-        ids: &[u32],
-        max_new_tokens: usize,
-        stop_at_eos: bool,
-    ) -> Result<(Vec<u32>, Stop), Failure> {
+    fn generate(&mut self, ids: &[u32], max_new_tokens: usize, stop_at_eos: bool) -> Result<(Vec<u32>, Stop), Failure> {
         let ids = ids.to_vec();
-        self.call("generate", move |session| {
-            session.generate(&ids, max_new_tokens, stop_at_eos)
-        })
+        self.call("generate", move |session| session.generate(&ids, max_new_tokens, stop_at_eos))
     }
 
     fn sketch(&mut self, ids: &[u32], decode: bool) -> Result<Vec<StageSketch>, Failure> {
@@ -264,10 +215,7 @@ mod tests {
 
         fn load(&self, _: &Artifact, threads: usize) -> Result<Box<dyn Session>, Failure> {
             match threads {
-                2 => Err(Failure::Refused {
-                    kind: "config".into(),
-                    message: "no".into(),
-                }),
+                2 => Err(Failure::Refused { kind: "config".into(), message: "no".into() }),
                 3 => hang(),
                 4 => panic!("cannot load"),
                 _ => Ok(Box::new(Troubled)),
@@ -297,12 +245,7 @@ mod tests {
 
     fn load_with(threads: usize) -> Result<Supervised, Failure> {
         let runtime: Arc<dyn Runtime> = Arc::new(Troubled);
-        let artifact = Artifact {
-            model: "m".into(),
-            format: Format::Safetensors,
-            quantization: "f32".into(),
-            path: "/nowhere".into(),
-        };
+        let artifact = Artifact { model: "m".into(), format: Format::Safetensors, quantization: "f32".into(), path: "/nowhere".into() };
         load(&runtime, &artifact, threads, Deadlines::of(Duration::from_millis(200)))
     }
 
@@ -310,10 +253,7 @@ mod tests {
     fn an_answer_passes_through() {
         let mut session = load_with(1).unwrap_or_else(|f| panic!("{f}"));
         assert_eq!(session.tokenize("ab", true), Ok(vec![97, 98]));
-        assert_eq!(
-            session.detokenize(&[1]),
-            Err(Failure::Unsupported { op: Op::Detokenize })
-        );
+        assert_eq!(session.detokenize(&[1]), Err(Failure::Unsupported { op: Op::Detokenize }));
         assert!(!session.is_dead());
     }
 
