@@ -19,7 +19,7 @@ const FATAL: [&str; 3] = ["timeout", "crash", "protocol"];
 const MIN_WHAT: usize = 16;
 
 /// What a defect changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Config, tensors or tokenizer of a loaded model, while the golden stays.
