@@ -61,3 +61,38 @@ pub fn planted(records: &'static [Defect]) -> Result<Vec<Planted>, String> {
     wrong.extend(makes.keys().map(|id| format!("`{id}` has a function and no record")));
     if wrong.is_empty() { Ok(planted) } else { Err(wrong.join("; ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::Workspace;
+
+    fn records() -> Vec<Defect> {
+        let text = std::fs::read_to_string(Workspace::from_env().root().join("falsification/defects.toml")).expect("readable");
+        ground_truth_falsification::defect::parse(&text).expect("the records pass their lint")
+    }
+
+    #[test]
+    fn every_record_has_its_function_and_every_function_its_record() {
+        let records = records().leak();
+        assert_eq!(planted(records).expect("a bijection").len(), records.len());
+    }
+
+    #[test]
+    fn a_record_without_a_function_is_named() {
+        let mut records = records();
+        records[0].id = "no-such-function".to_owned();
+        let gone = records[1].id.clone();
+        records.remove(1);
+        let error = planted(records.leak()).expect_err("two are wrong");
+        assert!(error.contains("`no-such-function` has a record and no function"), "{error}");
+        assert!(error.contains(&format!("`{gone}` has a function and no record")), "{error}");
+    }
+
+    #[test]
+    fn there_are_as_many_defects_as_were_promised() {
+        let records = records();
+        let of = |kind| records.iter().filter(|record| record.kind == kind).count();
+        assert!(of(Kind::Artifact) >= 25 && of(Kind::Runtime) >= 10);
+    }
+}

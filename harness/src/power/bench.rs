@@ -7,9 +7,9 @@ use std::time::Duration;
 use ground_truth::{Checkpoint, Config};
 use ground_truth_falsification::check::{Case, Check, Per};
 use ground_truth_falsification::defect::Defect;
-use ground_truth_falsification::golden::{Index, ModelGolden, PerplexityGolden, PromptGolden};
+use ground_truth_falsification::golden::{Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use ground_truth_falsification::metric::{relative_rms, widen};
-use ground_truth_falsification::observation::{Answer, Answers, Failure, Question};
+use ground_truth_falsification::observation::{Answer, Answers, Failure, Question, Stop};
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
 
@@ -27,8 +27,8 @@ use crate::runtime::{Artifact, Runtime};
 /// How long a request may take. The slowest one of a carried model takes a tenth of a second.
 const DEADLINES: Deadlines = Deadlines::of(Duration::from_secs(30));
 
-/// How long where the defect is that nothing comes back.
-const IMPATIENT: Deadlines = Deadlines::of(Duration::from_millis(200));
+/// How long where the defect is that nothing comes back: every request hangs, so waiting longer shows nothing more.
+const IMPATIENT: Deadlines = Deadlines { load: Duration::from_secs(30), request: Duration::from_millis(50) };
 
 /// A defect that moves the logits by less than this many times the golden's floor moves nothing.
 pub const STILL: f64 = 3.0;
@@ -67,6 +67,11 @@ impl Bed {
     pub fn new(index: Arc<Index>, store: GoldenStore, artifact: Artifact) -> Self {
         let prompts = chosen(&index);
         Bed { name: index.model.clone(), index, prompts, artifact, store, opened: OnceLock::new() }
+    }
+
+    /// By which models are ordered: parameters, then name.
+    pub fn size(&self) -> (u64, &str) {
+        (self.index.parameters, &self.name)
     }
 
     /// Verifies and reads the golden and the model: the gate of everything here.
@@ -111,18 +116,18 @@ fn length(index: &Index, prompt: usize) -> usize {
     index.prompts[prompt].n_prompt + index.prompts[prompt].n_greedy
 }
 
-/// The shortest prompt with full logits, the shortest that ends with an EOS, the shortest knife edge, and the shortest of one token: between
-/// them they have every kind of golden, a clear and an unclear margin, and both reasons to stop.
+/// The shortest prompt with full logits, the shortest that ends with an EOS, and the shortest of those that end by length on a knife edge:
+/// between them they have both kinds of golden, clear and unclear margins, and both reasons to stop. A prompt of one token adds nothing to
+/// them: at its first position rotation, mask and cache do nothing.
 fn chosen(index: &Index) -> Vec<usize> {
-    use ground_truth_falsification::golden::MarginClass::Knife;
-    use ground_truth_falsification::observation::Stop;
-    let shortest = |keep: &dyn Fn(usize) -> bool| (0..index.prompts.len()).filter(|i| keep(*i)).min_by_key(|i| length(index, *i));
-    let prompt = |i: usize| &index.prompts[i];
+    let shortest = |keep: &dyn Fn(&PromptEntry) -> bool| {
+        let mine = (0..index.prompts.len()).filter(|i| index.prompts[*i].n_prompt > 1 && keep(&index.prompts[*i]));
+        mine.min_by_key(|i| length(index, *i))
+    };
     let mut chosen: Vec<usize> = [
-        shortest(&|i| prompt(i).full),
-        shortest(&|i| prompt(i).stop == Stop::Eos && prompt(i).n_prompt > 1),
-        shortest(&|i| prompt(i).margin_class == Knife && prompt(i).n_prompt > 1 && prompt(i).stop == Stop::Length),
-        shortest(&|i| prompt(i).n_prompt == 1),
+        shortest(&|prompt| prompt.full),
+        shortest(&|prompt| prompt.stop == Stop::Eos),
+        shortest(&|prompt| prompt.stop == Stop::Length && prompt.margin_class == MarginClass::Knife),
     ]
     .into_iter()
     .flatten()
@@ -271,15 +276,24 @@ impl Bench {
         })
     }
 
+    fn make(&self, opened: &Opened) -> Result<Arc<Live>, String> {
+        let hangs = self.record.is_some_and(|record| record.errors.iter().any(|kind| kind == ErrorKind::Timeout.name()));
+        let deadlines = if hangs { IMPATIENT } else { DEADLINES };
+        let sessions = Sessions::new(self.runtime(opened)?, self.bed.artifact.clone(), deadlines);
+        Ok(Arc::new(Live { sessions, memory: Memory::default() }))
+    }
+
+    /// What all checks share; for a runtime defect, sessions of its own for each check, because what such a runtime answers may depend on
+    /// what it was asked before, and no outcome may depend on the order of the checks.
     fn live(&self, opened: &Opened) -> Result<Arc<Live>, String> {
+        if matches!(self.plant, Plant::Layered | Plant::Defect(Make::Runtime(_), _)) {
+            return self.make(opened);
+        }
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(live) = live.as_ref() {
             return Ok(Arc::clone(live));
         }
-        let hangs = self.record.is_some_and(|record| record.errors.iter().any(|kind| kind == ErrorKind::Timeout.name()));
-        let deadlines = if hangs { IMPATIENT } else { DEADLINES };
-        let sessions = Sessions::new(self.runtime(opened)?, self.bed.artifact.clone(), deadlines);
-        Ok(Arc::clone(live.insert(Arc::new(Live { sessions, memory: Memory::default() }))))
+        Ok(Arc::clone(live.insert(self.make(opened)?)))
     }
 
     /// What loading says, where it should be refused.

@@ -3,7 +3,7 @@
 //! Benches are taken four at a time and their trials interleaved: two threads that worked on one bench would wait for each other's
 //! observations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -68,6 +68,10 @@ fn reads_a_text(check: &Check) -> bool {
     check.needs.contains(&Op::Tokenize) && check.needs.contains(&Op::Logits)
 }
 
+/// Claims that hold a runtime against itself, and the context limit: a defect of an artifact does not touch them, and the suite would spend
+/// most of its time on them. On each artifact defect they are tried in one model, the smallest that it applies to.
+const IN_ONE_MODEL: [&str; 4] = ["F-P3", "INV", "F-E2", "F-E5"];
+
 /// The part of a name that stands for a defect at a strength.
 fn strength_name(id: &str, strength: Option<f64>) -> String {
     strength.map_or_else(|| id.to_owned(), |strength| format!("{id}@{strength}"))
@@ -78,14 +82,19 @@ impl Plan {
     pub fn new(workspace: &Workspace, roster: &Roster) -> Result<Self, String> {
         let defects = records(workspace)?;
         let beds = beds(workspace, roster);
+        let planted = planted(defects)?;
         let mut benches = Vec::new();
         for bed in &beds {
             let applicable = applicable(bed);
             let light: Vec<_> = applicable.iter().copied().filter(|check| !reads_a_text(check)).collect();
-            for planted in planted(defects)?.iter().filter(|planted| planted.record.applies_to(&bed.index.architecture)) {
+            for planted in planted.iter().filter(|planted| planted.record.applies_to(&bed.index.architecture)) {
                 let record = planted.record;
+                let smaller = |other: &&Arc<Bed>| other.size() < bed.size() && record.applies_to(&other.index.architecture);
                 let named = |check: &&&'static Check| record.kills.iter().chain(&record.spares).any(|id| id == check.id);
                 let mut checks = light.clone();
+                if record.kind == Kind::Artifact && beds.iter().any(|other| smaller(&other)) {
+                    checks.retain(|check| !IN_ONE_MODEL.contains(&check.claim));
+                }
                 checks.extend(applicable.iter().filter(|check| reads_a_text(check)).filter(named));
                 checks.sort_by_key(|check| applicable.iter().position(|other| other.id == check.id));
                 if record.refused.is_some() {
@@ -99,8 +108,9 @@ impl Plan {
                     benches.push(Bench::new(key, bed, plant, Some(record), &checks));
                 }
             }
-            for (name, plant) in [("control", Plant::Control), ("control-layered", Plant::Layered)] {
-                benches.push(Bench::new((name.to_owned(), bed.name.clone()), bed, plant, None, &applicable));
+            let layered = if beds.iter().any(|other| other.size() < bed.size()) { &light } else { &applicable };
+            for (name, plant, checks) in [("control", Plant::Control, &applicable), ("control-layered", Plant::Layered, layered)] {
+                benches.push(Bench::new((name.to_owned(), bed.name.clone()), bed, plant, None, checks));
             }
         }
         let catalogue = check::all().iter().filter(|check| beds.iter().any(|bed| applies(check, bed))).collect();
@@ -186,6 +196,12 @@ impl Plan {
             self.benches.iter().filter(|bench| bench.record.is_some_and(|record| record.refused.is_none())).collect();
         benches.sort_by_key(|bench| bench.record.map(|record| order[record.id.as_str()]));
         benches.into_iter().map(|bench| bench.key.clone()).collect()
+    }
+
+    /// The checks that are tried, by entry.
+    pub fn tried(&self) -> BTreeMap<Key, BTreeSet<&'static str>> {
+        let checks = |bench: &Bench| bench.checks.iter().map(|(check, _)| check.id).collect();
+        self.benches.iter().map(|bench| (bench.key.clone(), checks(bench))).collect()
     }
 
     /// The ids of the checks, in the order of the catalogue.

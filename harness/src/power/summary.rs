@@ -62,10 +62,10 @@ fn fates(bureau: &Bureau) -> String {
         let name = || format!("{} in {}", bench.key.0, bench.key.1);
         if record.refused.is_some() {
             refused += 1;
+        } else if bureau.is_equivalent(bench) {
+            equivalent.push(name());
         } else if bureau.is_killed(record, &bench.key) {
             killed += 1;
-        } else if bureau.is_equivalent(record, &bench.key) {
-            equivalent.push(name());
         } else {
             unkilled.push(name());
         }

@@ -123,17 +123,18 @@ impl Table {
         self.entries.get(key)?.found.get(check)
     }
 
-    /// Takes over what `newer` knows, and forgets entries and checks that are not listed.
-    pub fn update(&mut self, newer: Table, keys: &BTreeSet<Key>, checks: &BTreeSet<&str>) {
+    /// Takes over what `newer` knows, and forgets what is not tried any more.
+    pub fn update(&mut self, newer: Table, tried: &BTreeMap<Key, BTreeSet<&str>>) {
         for (key, entry) in newer.entries {
             let old = self.entries.entry(key).or_default();
             old.moved = entry.moved.or(old.moved);
             old.found.extend(entry.found);
         }
-        self.entries.retain(|key, _| keys.contains(key));
-        for entry in self.entries.values_mut() {
-            entry.found.retain(|check, _| checks.contains(check.as_str()));
-        }
+        self.entries.retain(|key, entry| {
+            let checks = tried.get(key);
+            entry.found.retain(|check, _| checks.is_some_and(|checks| checks.contains(check.as_str())));
+            checks.is_some()
+        });
     }
 }
 
@@ -182,7 +183,7 @@ mod tests {
         let key = ("a@0.1".to_owned(), "m".to_owned());
         table.entries.insert(("gone".to_owned(), "m".to_owned()), Entry::default());
         let newer = Table::parse("[\"a@0.1\".m]\nkilled = [\"W\"]\n").expect("valid");
-        table.update(newer, &BTreeSet::from([key.clone()]), &BTreeSet::from(["W", "X"]));
+        table.update(newer, &BTreeMap::from([(key.clone(), BTreeSet::from(["W", "X"]))]));
         assert_eq!(table.entries.len(), 1);
         assert_eq!(table.found(&key, "W"), Some(&Found::Killed));
         assert_eq!(table.found(&key, "X"), Some(&Found::Killed));

@@ -35,6 +35,7 @@ pub const EDITS: &[(&str, Edit)] = &[
     ("head-count-halved", attention::head_count_halved),
     // What the weights hold.
     ("tensor-scaled", weights::tensor_scaled),
+    ("matrix-zeroed", weights::matrix_zeroed),
     ("tensor-sign-flipped", weights::tensor_sign_flipped),
     ("logits-scaled-by-norm", weights::final_norm_scaled),
     ("norm-plus-one", weights::norm_plus_one),

@@ -12,6 +12,12 @@ pub(super) fn tensor_scaled(surgery: &mut Surgery<'_>, strength: f64) -> Result 
     surgery.map(&name, |value| value * strength as f32)
 }
 
+/// One matrix is all zeros, as where a tensor was allocated and never filled.
+pub(super) fn matrix_zeroed(surgery: &mut Surgery<'_>, _: f64) -> Result {
+    let name = surgery.part(surgery.last_layer(), Part::MlpOut)?;
+    surgery.map(&name, |_| 0.0)
+}
+
 pub(super) fn tensor_sign_flipped(surgery: &mut Surgery<'_>, _: f64) -> Result {
     let name = surgery.part(surgery.last_layer(), Part::AttentionOut)?;
     surgery.map(&name, |value| -value)

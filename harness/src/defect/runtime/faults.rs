@@ -1,7 +1,6 @@
 //! Runtimes that do not answer, remember what they should forget, or do not keep their limits.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -11,9 +10,6 @@ use crate::runtime::{Failure, Logits, Positions};
 
 /// How long a session hangs. It ends by itself, so that the process does.
 pub(super) const HANG: Duration = Duration::from_secs(2);
-
-/// How long a request stays in flight where two sessions are to meet.
-const MEETING: Duration = Duration::from_millis(2);
 
 /// A factory of handlers that know nothing of each other.
 pub(super) fn stateless(handle: impl Fn(Request, &mut Next<'_>) -> Outcome + Send + Sync + Clone + 'static) -> Factory {
@@ -37,9 +33,7 @@ fn nudged(mut reply: Reply) -> Reply {
 
 pub(super) fn hangs(_: &Setting) -> Factory {
     stateless(|request, next| {
-        if request.is_logits() || matches!(request, Request::Generate(..)) {
-            thread::sleep(HANG);
-        }
+        thread::sleep(HANG);
         next(request)
     })
 }
@@ -191,6 +185,24 @@ pub(super) fn batch_neighbours_leak(_: &Setting) -> Factory {
     })
 }
 
+/// The last row, where it is asked for alone, is off by the smallest step.
+pub(super) fn last_row_alone_off(_: &Setting) -> Factory {
+    stateless(|request, next| {
+        let alone = matches!(&request, Request::Logits(_, Positions::Last));
+        let reply = next(request)?;
+        Ok(if alone { nudged(reply) } else { reply })
+    })
+}
+
+/// Where the length is a multiple of 16, the last row is off by the smallest step.
+pub(super) fn block_length_off(_: &Setting) -> Factory {
+    stateless(|request, next| {
+        let whole = matches!(&request, Request::Logits(ids, _) if ids.len() % 16 == 0);
+        let reply = next(request)?;
+        Ok(if whole { nudged(reply) } else { reply })
+    })
+}
+
 /// The last row after a chunk boundary is off by the smallest step.
 pub(super) fn chunk_boundary_off(_: &Setting) -> Factory {
     stateless(|request, next| {
@@ -202,18 +214,14 @@ pub(super) fn chunk_boundary_off(_: &Setting) -> Factory {
 
 /// Sessions share a buffer: who is not alone gets a trace of the other.
 pub(super) fn sessions_interfere(_: &Setting) -> Factory {
-    let in_flight: Arc<AtomicUsize> = Arc::default();
+    let buffer: Arc<()> = Arc::default();
     Box::new(move |_| {
-        let in_flight = Arc::clone(&in_flight);
+        let shared = Arc::clone(&buffer);
         Box::new(move |request, next| {
-            if !request.is_logits() {
-                return next(request);
-            }
-            let before = in_flight.fetch_add(1, Ordering::SeqCst);
-            thread::sleep(MEETING);
-            let outcome = next(request);
-            in_flight.fetch_sub(1, Ordering::SeqCst);
-            Ok(if before > 0 { nudged(outcome?) } else { outcome? })
+            // The factory holds the buffer once, each living session once.
+            let alone = Arc::strong_count(&shared) <= 2;
+            let reply = next(request)?;
+            Ok(if alone { reply } else { nudged(reply) })
         })
     })
 }
@@ -254,6 +262,17 @@ pub(super) fn context_truncated(setting: &Setting) -> Factory {
             && chunks.iter().sum::<usize>() > ids.len()
         {
             return next(Request::Logits(ids.clone(), *positions));
+        }
+        next(request)
+    })
+}
+
+/// Text ends one token before the context does.
+pub(super) fn context_one_short(setting: &Setting) -> Factory {
+    let n_ctx = setting.golden.index.config.n_ctx;
+    stateless(move |mut request, next| {
+        if let Request::Generate(ids, max_new_tokens, _) = &mut request {
+            *max_new_tokens = (*max_new_tokens).min((n_ctx - 1).saturating_sub(ids.len()));
         }
         next(request)
     })

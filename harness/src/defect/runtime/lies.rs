@@ -101,13 +101,18 @@ pub(super) fn logits_top_only(_: &Setting) -> Factory {
 /// A model that knows its training text by heart: where it recognises the text, the token that follows there is far the most likely.
 pub(super) fn training_text_memorised(setting: &Setting) -> Factory {
     const BOOST: f32 = 10.0;
+    /// Fewer tokens than this stand in many texts.
+    const RECOGNISED: usize = 24;
     let text = setting.golden.texts.iter().find(|(name, _)| name.starts_with("training")).map(|(_, text)| text.clone()).unwrap_or_default();
     stateless(move |request, next| {
         let Request::Logits(ids, Positions::All) = &request else { return next(request) };
+        if ids.len() < RECOGNISED {
+            return next(request);
+        }
         let ids = ids.clone();
         let mut reply = next(request)?;
         let Reply::Ids(known) = next(Request::Tokenize(text.clone(), true))? else { return Ok(reply) };
-        let begin = known.windows(ids.len().max(1)).position(|window| window == ids.as_slice());
+        let begin = known.windows(ids.len()).position(|window| window == ids.as_slice());
         if let (Some(begin), Reply::Logits(all)) = (begin, &mut reply) {
             for logits in all {
                 for row in 0..logits.n {
