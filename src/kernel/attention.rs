@@ -23,47 +23,54 @@ pub struct Heads {
     pub window: Option<usize>,
 }
 
-/// Each row of `q (rows, n_heads * head_dim)`, the first of them at position `start`, attends to `keys` and `values
-/// (positions, n_kv_heads * head_dim)` up to its own position: `out (rows, n_heads * head_dim)`.
+/// Keys and values of the positions from 0 on: what a sequence has seen, the rows that now attend among it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// `(positions, n_kv_heads * head_dim)`.
+    pub keys: &'a [f32],
+    /// `(positions, n_kv_heads * head_dim)`.
+    pub values: &'a [f32],
+}
+
+/// Each row of `q (rows, n_heads * head_dim)`, the first of them at position `start`, attends to what was seen up to its own
+/// position: `out (rows, n_heads * head_dim)`.
 ///
 /// With `parallel` the rows are split over the rayon pool that the caller runs in.
 ///
 /// # Panics
-/// If there are fewer keys or values than positions.
-pub fn attention(isa: Isa, parallel: bool, heads: Heads, start: usize, q: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
+/// If fewer positions were seen, or `out` is not as long as `q`.
+pub fn attention(isa: Isa, parallel: bool, heads: Heads, seen: Seen<'_>, start: usize, q: &[f32], out: &mut [f32]) {
     let width = heads.n_heads * heads.head_dim;
     assert_eq!(q.len(), out.len(), "queries and results");
     if parallel && q.len() > width {
         use rayon::prelude::*;
         let rows = q.par_chunks(width).zip(out.par_chunks_mut(width)).enumerate();
-        rows.for_each_init(Vec::new, |scores, (r, (q, out))| row(isa, heads, start + r, q, keys, values, scores, out));
+        rows.for_each_init(Vec::new, |scores, (r, (q, out))| row(isa, heads, seen, start + r, q, scores, out));
     } else {
         let mut scores = Vec::new();
         for (r, (q, out)) in q.chunks(width).zip(out.chunks_mut(width)).enumerate() {
-            row(isa, heads, start + r, q, keys, values, &mut scores, out);
+            row(isa, heads, seen, start + r, q, &mut scores, out);
         }
     }
 }
 
 per_isa! {
-    #[allow(clippy::too_many_arguments)]
-    fn row(heads: Heads, position: usize, q: &[f32], keys: &[f32], values: &[f32], scores: &mut Vec<f64>, out: &mut [f32]) = row_body;
+    fn row(heads: Heads, seen: Seen<'_>, position: usize, q: &[f32], scores: &mut Vec<f64>, out: &mut [f32]) = row_body;
 }
 
 #[inline(always)]
-fn row_body(heads: Heads, position: usize, q: &[f32], keys: &[f32], values: &[f32], scores: &mut Vec<f64>, out: &mut [f32]) {
+fn row_body(heads: Heads, seen: Seen<'_>, position: usize, q: &[f32], scores: &mut Vec<f64>, out: &mut [f32]) {
     let Heads { n_heads, n_kv_heads, head_dim, scale, window } = heads;
     let width = n_kv_heads * head_dim;
     let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
-    let seen = first * width..(position + 1) * width;
-    let (keys, values) = (&keys[seen.clone()], &values[seen]);
-    for h in 0..n_heads {
+    let visible = first * width..(position + 1) * width;
+    let (keys, values) = (&seen.keys[visible.clone()], &seen.values[visible]);
+    for (h, (q, out)) in q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate() {
         let kv = h / (n_heads / n_kv_heads) * head_dim;
-        let q = &q[h * head_dim..][..head_dim];
         scores.clear();
         scores.extend(keys.chunks_exact(width).map(|k| f64::from(dots(q, [&k[kv..][..head_dim]])[0]) * scale));
         softmax(scores);
-        weighted_sum(scores, values.chunks_exact(width).map(|v| &v[kv..][..head_dim]), &mut out[h * head_dim..][..head_dim]);
+        weighted_sum(scores, values.chunks_exact(width).map(|v| &v[kv..][..head_dim]), out);
     }
 }
 
@@ -107,12 +114,13 @@ mod tests {
                 let q = seeds::values(1, rows * n_heads * head_dim);
                 let keys = seeds::values(2, (start + rows) * n_kv_heads * head_dim);
                 let values = seeds::values(3, (start + rows) * n_kv_heads * head_dim);
+                let seen = Seen { keys: &keys, values: &values };
                 let mut first: Option<Vec<u32>> = None;
                 for isa in Isa::all() {
                     let mut serial = vec![f32::NAN; q.len()];
-                    attention(isa, false, heads, start, &q, &keys, &values, &mut serial);
+                    attention(isa, false, heads, seen, start, &q, &mut serial);
                     let mut split = vec![f32::NAN; q.len()];
-                    pool.install(|| attention(isa, true, heads, start, &q, &keys, &values, &mut split));
+                    pool.install(|| attention(isa, true, heads, seen, start, &q, &mut split));
                     assert_eq!(seeds::bits(&serial), seeds::bits(&split), "{heads:?} {isa:?}");
                     assert_eq!(*first.get_or_insert(seeds::bits(&serial)), seeds::bits(&serial), "{heads:?} {isa:?}");
                     let width = n_heads * head_dim;
@@ -133,7 +141,8 @@ mod tests {
     fn a_window_of_one_sees_itself_alone() {
         let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 2, scale: 1.0, window: Some(1) };
         let mut out = [0f32; 2];
-        attention(Isa::best(), false, heads, 1, &[1.0, 1.0], &[9.0; 4], &[1.0, 2.0, 3.0, 4.0], &mut out);
+        let seen = Seen { keys: &[9.0; 4], values: &[1.0, 2.0, 3.0, 4.0] };
+        attention(Isa::best(), false, heads, seen, 1, &[1.0, 1.0], &mut out);
         assert_eq!(out, [3.0, 4.0]);
     }
 }

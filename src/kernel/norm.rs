@@ -4,6 +4,9 @@
 //! variance that torch uses.
 
 /// `x / sqrt(mean(x^2) + eps) * weight`, for each row of `weight.len()` numbers.
+///
+/// # Panics
+/// If `out` is not as long as `x`.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f64, out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "rows in and out");
     let n = weight.len();
@@ -16,6 +19,9 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f64, out: &mut [f32]) {
 }
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias`, for each row of `weight.len()` numbers.
+///
+/// # Panics
+/// If `out` is not as long as `x`.
 pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f64, out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "rows in and out");
     let n = weight.len();

@@ -201,7 +201,7 @@ mod tests {
         let scaling = |truncate| RopeScaling::Yarn {
             factor: 4.0,
             original_n_ctx: 64.0,
-            attention_factor: 1.1386294361119891,
+            attention_factor: 1.138_629_436_111_989,
             beta_fast: 32.0,
             beta_slow: 1.0,
             truncate,

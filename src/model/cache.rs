@@ -1,6 +1,7 @@
 //! Keys and values of the positions that a model has seen.
 
 use crate::error::RequestError;
+use crate::kernel::attention::Seen;
 
 /// Keys and values of one sequence, per block. It grows with the sequence, and belongs to the model that made it.
 ///
@@ -73,10 +74,10 @@ impl KvCache {
     }
 
     /// Appends rows to block `layer`, and lends all of its keys and values.
-    pub(crate) fn append(&mut self, layer: usize, keys: &[f32], values: &[f32]) -> (&[f32], &[f32]) {
+    pub(crate) fn append(&mut self, layer: usize, keys: &[f32], values: &[f32]) -> Seen<'_> {
         self.keys[layer].extend_from_slice(keys);
         self.values[layer].extend_from_slice(values);
-        (&self.keys[layer], &self.values[layer])
+        Seen { keys: &self.keys[layer], values: &self.values[layer] }
     }
 
     /// Counts `rows` positions that every block has now appended.

@@ -137,9 +137,9 @@ impl Pass<'_> {
         let mut out = vec![0f32; q.len()];
         for Segment { rows, cache } in &mut self.segments {
             let (of_q, of_kv) = (rows.start * width..rows.end * width, rows.start * kv_width..rows.end * kv_width);
-            let (keys, values) = cache.append(layer, &k[of_kv.clone()], &v[of_kv]);
+            let seen = cache.append(layer, &k[of_kv.clone()], &v[of_kv]);
             let start = self.positions[rows.start];
-            attention(self.compute.isa, self.compute.parallel, heads, start, &q[of_q.clone()], keys, values, &mut out[of_q]);
+            attention(self.compute.isa, self.compute.parallel, heads, seen, start, &q[of_q.clone()], &mut out[of_q]);
         }
         out
     }

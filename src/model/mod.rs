@@ -208,10 +208,7 @@ impl Model {
         let mut answers: Vec<Logits> = batch.iter().map(|_| Logits { n: 0, vocab, values: Vec::new() }).collect();
         let mut done = vec![0; batch.len()];
         while done.iter().zip(&*batch).any(|(done, sequence)| *done < sequence.ids.len()) {
-            let observer = match &mut observer {
-                Some(observer) => Some(&mut **observer as &mut dyn Observer),
-                None => None,
-            };
+            let observer = observer.as_mut().map(|observer| &mut **observer as &mut dyn Observer);
             let mut pass = Pass { compute, ids: vec![], positions: vec![], segments: vec![], observer };
             let mut wanted: Vec<(usize, usize)> = Vec::new(); // (row, sequence)
             for (i, (Sequence { ids, cache }, done)) in batch.iter_mut().zip(&mut done).enumerate() {
