@@ -10,7 +10,7 @@
 //! | [`observe`] | answers, asked once and shared |
 //! | [`trial`], [`guard`] | one row, judged; panics as values |
 //! | [`evidence`], [`report`], [`summary`] | a record for each row, and what people read of it |
-//! | [`defect`], [`power`] | named faults, and the tests that every check finds those it should |
+//! | `defect`, [`power`] | named faults, and the tests that every check finds those it should |
 //! | [`list`] | what a folder says it is |
 //! | [`suite`] | the matrix as a test binary |
 //! | [`judge`], [`self_reference`] | one model folder without cargo; without a golden, the claims that need none |
@@ -19,7 +19,7 @@
 //! A datum walks one way: roster, matrix, artifact, runtime, observation, check, verdict, evidence, reporters.
 
 pub mod cli;
-pub mod defect;
+mod defect;
 pub mod escape;
 pub mod evidence;
 #[cfg(test)]

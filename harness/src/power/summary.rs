@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use ground_truth_falsification::check;
 use ground_truth_falsification::defect::Kind;
 
 use super::Bureau;
@@ -80,6 +81,9 @@ fn checks(bureau: &Bureau) -> String {
     let idle: Vec<&str> = catalogue.iter().map(|check| check.id).filter(|id| bureau.killers(id).next().is_none()).collect();
     let numeric = catalogue.iter().filter(|check| !check.is_exact()).count();
     let without = if idle.is_empty() { "none without a killer".to_owned() } else { format!("without a killer: {}", idle.join(", ")) };
+    let applies = |id: &str| catalogue.iter().any(|check| check.id == id);
+    let untried: Vec<&str> = check::all().iter().map(|check| check.id).filter(|id| !applies(id)).collect();
+    let untried = if untried.is_empty() { String::new() } else { format!("; on no carried model: {}", untried.join(", ")) };
     let mut weakest: Option<(f64, String)> = None;
     for (check, judged) in bureau.separations() {
         if weakest.as_ref().is_none_or(|(least, _)| !(judged >= *least)) {
@@ -87,5 +91,5 @@ fn checks(bureau: &Bureau) -> String {
         }
     }
     let weakest = weakest.map_or_else(String::new, |(ratio, check)| format!("; weakest separation {ratio:.2} ({check})"));
-    format!("{} ({} exact, {numeric} with bounds), {without}{weakest}", catalogue.len(), catalogue.len() - numeric)
+    format!("{} ({} exact, {numeric} with bounds), {without}{untried}{weakest}", catalogue.len(), catalogue.len() - numeric)
 }

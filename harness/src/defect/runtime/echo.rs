@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use ground_truth_falsification::golden::{Full, PromptGolden};
 
-use super::faults::due_rows;
 use super::{Factory, Outcome, Reply, Request, Setting};
 use crate::runtime::{Failure, Logits, Positions, StageSketch, Stop};
 
@@ -121,4 +120,12 @@ fn sketches(full: &Full, decode: bool) -> Vec<StageSketch> {
         StageSketch { stage: full.stages[at].clone(), rms, mean, projections: [a, b, c, d] }
     };
     (0..full.stages.len().min(numbers.len())).map(stage).collect()
+}
+
+/// The rows that a request for logits is due: all, or the last.
+fn due_rows(ids: &[u32], positions: Positions) -> usize {
+    match positions {
+        Positions::All => ids.len(),
+        Positions::Last => 1,
+    }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Factory, Handler, Next, Outcome, Reply, Request, Setting};
-use crate::runtime::{Failure, Logits, Positions};
+use crate::runtime::{Failure, Logits, Positions, Stop};
 
 /// How long a session hangs. It ends by itself, so that the process does.
 pub(super) const HANG: Duration = Duration::from_secs(2);
@@ -291,7 +291,7 @@ pub(super) fn eos_ignored(_: &Setting) -> Factory {
 pub(super) fn eos_swallowed(_: &Setting) -> Factory {
     stateless(|request, next| {
         let mut reply = next(request)?;
-        if let Reply::Generated(ids, crate::runtime::Stop::Eos) = &mut reply {
+        if let Reply::Generated(ids, Stop::Eos) = &mut reply {
             ids.pop();
         }
         Ok(reply)
@@ -305,12 +305,4 @@ pub(super) fn one_token_too_many(_: &Setting) -> Factory {
         }
         next(request)
     })
-}
-
-/// The rows that a request for logits is due: all, or the last.
-pub(super) fn due_rows(ids: &[u32], positions: Positions) -> usize {
-    match positions {
-        Positions::All => ids.len(),
-        Positions::Last => 1,
-    }
 }
