@@ -11,6 +11,9 @@ use serde::Deserialize;
 /// The bounds of this build, as committed in `falsification/tolerances.toml`.
 pub const TOLERANCES_TOML: &str = include_str!("../tolerances.toml");
 
+/// How far a bound may lie above what a correct engine showed.
+const MAX_SLACK: f64 = 8.0;
+
 /// Shortest reason that says something, in bytes.
 const MIN_WHY: usize = 40;
 
@@ -58,7 +61,9 @@ pub enum Floor {
 pub struct Bound {
     /// Where it starts from.
     pub floor: Floor,
-    /// How many values stand behind a measured floor; 0 for a golden's.
+    /// The largest value that a correct engine showed, in floors; 1 where the floor itself is the measurement.
+    pub seen: f64,
+    /// How many cases were measured.
     pub n: u64,
     /// How often the floor.
     pub multiple: f64,
@@ -80,7 +85,8 @@ pub struct Tolerances {
 #[serde(deny_unknown_fields)]
 struct RawBound {
     floor: RawFloor,
-    n: Option<u64>,
+    seen: Option<f64>,
+    n: u64,
     multiple: f64,
     unit: String,
     date: String,
@@ -159,13 +165,22 @@ fn lint(key: &str, raw: RawBound) -> Result<Bound, ToleranceError> {
         RawFloor::Named(word) if word == "golden" => Floor::Golden,
         RawFloor::Named(word) => return Err(wrong("floor", format!("is `{word}`, must be \"golden\" or a number"))),
     };
-    let n = match (floor, raw.n) {
-        (Floor::Measured(_), None | Some(0)) => return Err(wrong("n", "a measured floor says how many values stand behind it".to_owned())),
-        (Floor::Golden, Some(n)) => return Err(wrong("n", format!("is {n}, the golden's floor counts its own values"))),
-        (_, n) => n.unwrap_or(0),
+    let seen = match (floor, raw.seen) {
+        (Floor::Measured(_), None) => 1.0,
+        (Floor::Measured(_), Some(_)) => return Err(wrong("seen", "is the floor itself, where that is a number".to_owned())),
+        (Floor::Golden, Some(seen)) if seen > 0.0 && seen.is_finite() => seen,
+        (Floor::Golden, seen) => return Err(wrong("seen", format!("is {seen:?}, must be what a correct engine showed, in floors"))),
     };
-    if !(raw.multiple > 0.0 && raw.multiple.is_finite()) {
-        return Err(wrong("multiple", format!("is {}, must be positive", raw.multiple)));
+    if raw.n == 0 {
+        return Err(wrong("n", "is 0, a measurement says how many cases stand behind it".to_owned()));
+    }
+    // A measured floor may be another tool's worst, with the multiple as the distance kept from it.
+    let loosest = if floor == Floor::Golden { MAX_SLACK * seen } else { f64::INFINITY };
+    if !(raw.multiple > seen && raw.multiple <= loosest && raw.multiple.is_finite()) {
+        return Err(wrong(
+            "multiple",
+            format!("is {}, must be above the {seen} that was seen, and at most {MAX_SLACK} times it", raw.multiple),
+        ));
     }
     if !is_date(&raw.date) {
         return Err(wrong("date", format!("is `{}`, must be YYYY-MM-DD", raw.date)));
@@ -173,7 +188,7 @@ fn lint(key: &str, raw: RawBound) -> Result<Bound, ToleranceError> {
     if raw.why.len() < MIN_WHY {
         return Err(wrong("why", format!("has {} bytes, a reason has at least {MIN_WHY}", raw.why.len())));
     }
-    Ok(Bound { floor, n, multiple: raw.multiple, unit: raw.unit, date: raw.date, why: raw.why })
+    Ok(Bound { floor, seen, n: raw.n, multiple: raw.multiple, unit: raw.unit, date: raw.date, why: raw.why })
 }
 
 fn is_date(text: &str) -> bool {
@@ -191,6 +206,8 @@ mod tests {
     const GOOD: &str = r#"
 ["x.full"]
 floor = "golden"
+seen = 0.7
+n = 3
 multiple = 2.0
 unit = ""
 date = "2026-11-21"
@@ -217,7 +234,8 @@ why = "the largest of twelve measurements on the carried models"
 
     #[test]
     fn committed_bounds_pass_the_lint() {
-        Tolerances::committed().unwrap();
+        let wide = Tolerances::committed().unwrap().limit("margin.wide", f64::NAN);
+        assert_eq!(wide, Ok(crate::golden::WIDE_MARGIN), "the oracle classifies by the margin that is written down");
     }
 
     #[test]
@@ -230,7 +248,14 @@ why = "the largest of twelve measurements on the carried models"
             ("floor = \"golden\"", "floor = \"guess\""),
             ("n = 12", "n = 0"),
             ("n = 12", ""),
+            ("n = 12", "n = 12\nseen = 1.0"),
+            ("seen = 0.7", ""),
+            ("seen = 0.7", "seen = 0.0"),
+            ("seen = 0.7", "seen = nan"),
+            ("seen = 0.7", "seen = 2.1"),
+            ("seen = 0.7", "seen = 0.2"),
             ("multiple = 4.0", "multiple = 0.0"),
+            ("multiple = 4.0", "multiple = inf"),
             ("multiple = 4.0", "multiple = nan"),
             ("multiple = 4.0", ""),
             ("date = \"2026-11-21\"", "date = \"today\""),

@@ -471,7 +471,8 @@ fn ids_are_unique_and_every_bound_is_used_and_written_down() {
     ids.dedup();
     assert_eq!(ids.len(), n, "an id is used twice");
     let fixture = fixture();
-    let mut used: Vec<&str> = all().iter().flat_map(|check| check.bounds.iter().copied()).collect();
+    // The oracle's classes of margins are not a check's bound.
+    let mut used: Vec<&str> = all().iter().flat_map(|check| check.bounds.iter().copied()).chain(["margin.wide"]).collect();
     used.sort_unstable();
     used.dedup();
     assert_eq!(used, fixture.tolerances.keys().collect::<Vec<_>>());

@@ -36,7 +36,7 @@ pub const MAX_JSON_BYTES: usize = 64 << 20;
 /// Largest golden safetensors that is read, in bytes: 256 positions of a 150,000 token vocabulary in float32 and float64 are 461 MB.
 pub const MAX_FULL_BYTES: usize = 1 << 30;
 
-/// Smallest margin, in nats, of a step that counts as clearly decided.
+/// Smallest margin, in nats, of a step that counts as clearly decided: `margin.wide` of `tolerances.toml`, where it is explained.
 pub const WIDE_MARGIN: f64 = 2.0;
 
 /// Margin, in nats, below which a step is nearly a tie.
