@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Logits, Mode, Positions, Question};
@@ -142,16 +142,47 @@ fn in_batch(session: &mut Supervised, ids: &[u32], neighbours: &[Vec<u32>], posi
 
 type Observed = Result<Arc<Answer>, Failure>;
 
+/// The most bytes of answers that one memory keeps. What comes after is asked again by whoever needs it: slower, never different.
+const MEMORY_BYTES: usize = 64 << 20;
+
 /// Answers that have been given, by question. Dropping it forgets them.
 #[derive(Default)]
 pub struct Memory {
     answers: Mutex<HashMap<Question, Arc<OnceLock<Observed>>>>,
+    bytes: AtomicUsize,
 }
 
 impl Memory {
-    fn slot(&self, question: &Question) -> Arc<OnceLock<Observed>> {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(answers.entry(question.clone()).or_default())
+    /// The answer that is remembered, or that `observe` gives. Whoever asks meanwhile waits for that one.
+    fn recall(&self, question: &Question, observe: impl FnOnce() -> Observed) -> Observed {
+        let slot = Arc::clone(self.locked().entry(question.clone()).or_default());
+        let mut bytes = 0;
+        let observed = slot
+            .get_or_init(|| {
+                let observed = observe();
+                bytes = observed.as_ref().map_or(0, |answer| size(answer));
+                observed
+            })
+            .clone();
+        if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes) > MEMORY_BYTES {
+            self.locked().remove(question);
+            self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        }
+        observed
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<Question, Arc<OnceLock<Observed>>>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of an answer's logits; everything else is small.
+fn size(answer: &Answer) -> usize {
+    let of = |logits: &Logits| logits.values.len().saturating_mul(size_of::<f32>());
+    match answer {
+        Answer::Logits(logits) => of(logits),
+        Answer::Many(many) => many.iter().map(of).fold(0, usize::saturating_add),
+        _ => 0,
     }
 }
 
@@ -181,7 +212,7 @@ impl Answers for Observer<'_> {
         let observe = || self.sessions.ask(question).map(Arc::new);
         match question {
             Question::Logits { mode: Mode::Again(_), .. } => observe(),
-            _ => self.memory.slot(question).get_or_init(observe).clone(),
+            _ => self.memory.recall(question, observe),
         }
     }
 }
@@ -189,4 +220,144 @@ impl Answers for Observer<'_> {
 fn short_name(question: &Question) -> String {
     let digest = Sha256::digest(format!("{question:?}").as_bytes());
     format!("{}-{}", question.op(), &escape::hex(&digest)[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::{Capabilities, Format, Metadata};
+    use std::time::Duration;
+
+    /// Counts what it is asked. Logits are as many zeros as `ids` says in megabytes; `metadata` hangs, `tensors` panics.
+    #[derive(Default, Clone)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Runtime for Counting {
+        fn capabilities(&self) -> Capabilities {
+            unreachable!("sessions ask nothing of the kind")
+        }
+
+        fn load(&self, _: &Artifact, _: usize) -> Result<Box<dyn Session>, Failure> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl Session for Counting {
+        fn logits(&mut self, ids: &[u32], _: Positions) -> Result<Logits, Failure> {
+            let n = self.0.fetch_add(1, Ordering::SeqCst);
+            let values = vec![n as f32; (ids[0] as usize) << 18];
+            Ok(Logits { n: 1, vocab: values.len(), values })
+        }
+
+        fn logits_batch(&mut self, batch: &[Vec<u32>], _: Positions) -> Result<Vec<Logits>, Failure> {
+            let one = |ids: &Vec<u32>| Logits { n: ids.len(), vocab: 1, values: ids.iter().map(|id| *id as f32).collect() };
+            // A batch of four is answered with one too few.
+            Ok(batch.iter().skip(usize::from(batch.len() == 4)).map(one).collect())
+        }
+
+        fn metadata(&mut self) -> Result<Metadata, Failure> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            loop {
+                thread::sleep(Duration::from_secs(3600));
+            }
+        }
+
+        fn tensors(&mut self) -> Result<Vec<crate::runtime::TensorRow>, Failure> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            panic!("no tensors")
+        }
+    }
+
+    fn sessions(counting: &Counting) -> Sessions {
+        let artifact = Artifact { model: "m".into(), format: Format::Safetensors, quantization: "f32".into(), path: "/".into() };
+        Sessions::new(Arc::new(counting.clone()), artifact, Deadlines::of(Duration::from_millis(200)))
+    }
+
+    fn asked(counting: &Counting) -> usize {
+        counting.0.load(Ordering::SeqCst)
+    }
+
+    fn logits(megabytes: u32, mode: Mode) -> Question {
+        Question::Logits { ids: vec![megabytes], positions: Positions::Last, mode }
+    }
+
+    #[test]
+    fn a_question_is_asked_once_however_many_ask() {
+        let counting = Counting::default();
+        let (sessions, memory) = (sessions(&counting), Memory::default());
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| Observer::new(&sessions, &memory).ask(&logits(1, Mode::Whole)).unwrap());
+            }
+        });
+        assert_eq!(asked(&counting), 1);
+        let observer = Observer::new(&sessions, &memory);
+        observer.ask(&logits(1, Mode::Whole)).unwrap();
+        assert_eq!((asked(&counting), observer.asked().len()), (1, 1));
+    }
+
+    #[test]
+    fn a_fresh_run_is_never_served_from_memory() {
+        let counting = Counting::default();
+        let (sessions, memory) = (sessions(&counting), Memory::default());
+        let observer = Observer::new(&sessions, &memory);
+        for _ in 0..3 {
+            observer.ask(&logits(1, Mode::Again(1))).unwrap();
+        }
+        assert_eq!(asked(&counting), 3);
+    }
+
+    #[test]
+    fn a_full_memory_asks_again_instead_of_growing() {
+        let counting = Counting::default();
+        let (sessions, memory) = (sessions(&counting), Memory::default());
+        let observer = Observer::new(&sessions, &memory);
+        for megabytes in [40, 30, 40, 30] {
+            observer.ask(&logits(megabytes, Mode::Whole)).unwrap();
+        }
+        // 40 is kept, 30 would be too much and is asked again.
+        assert_eq!(asked(&counting), 3);
+        assert_eq!(memory.bytes.load(Ordering::SeqCst), 40 << 20);
+    }
+
+    #[test]
+    fn a_hanging_runtime_costs_no_more_than_its_limit() {
+        let counting = Counting::default();
+        let sessions = sessions(&counting);
+        for _ in 0..5 {
+            let failure = sessions.ask(&Question::Metadata).unwrap_err();
+            assert_eq!(failure, Failure::Timeout { seconds: 0.2 });
+        }
+        assert_eq!(asked(&counting), MAX_HANGS);
+    }
+
+    #[test]
+    fn a_crashed_session_is_replaced() {
+        let counting = Counting::default();
+        let sessions = sessions(&counting);
+        for _ in 0..3 {
+            assert!(matches!(sessions.ask(&Question::Tensors), Err(Failure::Crash { .. })));
+        }
+        assert!(sessions.ask(&logits(1, Mode::Whole)).is_ok());
+        assert_eq!(asked(&counting), 4);
+    }
+
+    #[test]
+    fn a_batch_is_answered_for_the_middle_or_not_at_all() {
+        let counting = Counting::default();
+        let sessions = sessions(&counting);
+        let ask = |neighbours: Vec<Vec<u32>>| {
+            sessions.ask(&Question::Logits { ids: vec![7, 8], positions: Positions::All, mode: Mode::Batch(neighbours) })
+        };
+        let Ok(Answer::Logits(answer)) = ask(vec![vec![1], vec![2]]) else { panic!("no logits") };
+        assert_eq!(answer.values, [7.0, 8.0]);
+        assert!(matches!(ask(vec![vec![1], vec![2], vec![3]]), Err(Failure::Protocol { .. })));
+    }
+
+    #[test]
+    fn askers_at_once_get_an_answer_each() {
+        let counting = Counting::default();
+        let Ok(Answer::Many(many)) = sessions(&counting).ask(&logits(1, Mode::Concurrent(3))) else { panic!("no answers") };
+        assert_eq!((many.len(), asked(&counting)), (3, 3));
+    }
 }

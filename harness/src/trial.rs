@@ -135,7 +135,7 @@ impl Laboratory {
         let mut to_come = self.to_come.lock().unwrap_or_else(PoisonError::into_inner);
         for (cell, subject) in rows.into_iter().filter_map(|row| row.task.cell()) {
             *to_come.entry((cell, None)).or_default() += 1;
-            *to_come.entry((cell, Some(subject))).or_default() += 1;
+            *to_come.entry((cell, Some(shared(subject)))).or_default() += 1;
         }
     }
 
@@ -146,7 +146,7 @@ impl Laboratory {
         let mut verdict = guard::catch(|| self.verdict(row, &mut asked))
             .unwrap_or_else(|panic| Verdict::error(ErrorKind::Crash, "a verdict", panic.to_string()).owned_by(Owner::Runtime));
         if let Some((cell, subject)) = row.task.cell() {
-            self.done(cell, subject);
+            self.done(cell, shared(subject));
         }
         let (claim, sentence) = self.claim(row);
         if verdict.claim.is_empty() {
@@ -234,10 +234,10 @@ impl Laboratory {
         asked: &mut Vec<String>,
     ) -> Result<Verdict, String> {
         let open = self.open(cell);
-        let shared = open.subject(subject);
+        let sharing = open.subject(shared(subject));
         let tolerances = self.tolerances.as_ref().map_err(String::clone)?;
         let prompt = match subject {
-            Subject::Prompt(i) => Some(shared.prompt(&open.reference, i)?),
+            Subject::Prompt(i) => Some(sharing.prompt(&open.reference, i)?),
             Subject::Cell | Subject::Text(_) => None,
         };
         let perplexity = match subject {
@@ -245,7 +245,7 @@ impl Laboratory {
             Subject::Cell | Subject::Prompt(_) => None,
         };
         let case = Case { model: golden, prompt: prompt.as_deref(), perplexity, tolerances };
-        let observer = Observer::new(&open.sessions, &shared.memory);
+        let observer = Observer::new(&open.sessions, &sharing.memory);
         let verdict = check.judge(&case, &observer);
         *asked = observer.asked();
         Ok(verdict)
@@ -350,6 +350,14 @@ fn gate_verdict(index: &Index, is_self_reference: bool) -> Verdict {
     }
     let files = index.golden_files.len() + index.model_files.len();
     Verdict::corroborated(files, "no complaint", format!("{files} files verified, the artifact loads, {tensors} tensors"))
+}
+
+/// Whose observations a row shares. Rows about a text share those of the cell, which has a check about the same texts.
+fn shared(subject: Subject) -> Subject {
+    match subject {
+        Subject::Prompt(_) => subject,
+        Subject::Cell | Subject::Text(_) => Subject::Cell,
+    }
 }
 
 fn problem_verdict(problem: &Problem) -> Verdict {
