@@ -225,3 +225,136 @@ pub fn largest(values: &[f64]) -> Result<f64, MetricError> {
 pub fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Distance = fn(&[f64], &[f64]) -> Result<f64, MetricError>;
+
+    const DISTANCES: [(&str, Distance); 3] = [("relative_rms", relative_rms), ("norm_ratio", norm_ratio), ("kl", kl)];
+
+    type Summary = fn(&[f64]) -> Result<f64, MetricError>;
+
+    const SUMMARIES: [(&str, Summary); 6] = [
+        ("rms", rms),
+        ("logsumexp", logsumexp),
+        ("mean", mean),
+        ("largest", largest),
+        ("argmax", |values| argmax(values).map(|i| i as f64)),
+        ("quantile", |values| quantile(values, 0.99)),
+    ];
+
+    #[test]
+    fn relative_rms_is_the_true_one() {
+        // sqrt(sum)/n, which two tools print as RMSE, would be 64 times smaller here.
+        let reference = vec![1.0; 4096];
+        let answer = vec![1.5; 4096];
+        assert_eq!(relative_rms(&reference, &answer), Ok(0.5));
+        assert_eq!(norm_ratio(&reference, &answer), Ok(1.5));
+    }
+
+    #[test]
+    fn argmax_takes_the_first_of_equals() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0, 2.0]), Ok(1));
+        assert_eq!(argmax(&[-0.0, 0.0]), Ok(0));
+        assert_eq!(argmax(&[f64::MIN, f64::MIN]), Ok(0));
+    }
+
+    #[test]
+    fn log_softmax_survives_extremes() {
+        let logprobs = log_softmax(&[1e4, 1e4 - 1.0, -1e4]).unwrap();
+        let sum: f64 = logprobs.iter().map(|x| x.exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-12);
+        assert!((logsumexp(&[-1e4, -1e4]).unwrap() - (-1e4 + 2f64.ln())).abs() < 1e-9);
+    }
+
+    #[test]
+    fn kl_of_a_known_pair() {
+        let log = |p: [f64; 2]| p.map(f64::ln);
+        let expected = 0.5 * (0.5f64 / 0.25).ln() + 0.5 * (0.5f64 / 0.75).ln();
+        assert!((kl(&log([0.5, 0.5]), &log([0.25, 0.75])).unwrap() - expected).abs() < 1e-15);
+        // Both branches of the series meet.
+        let near = |d: f64| kl(&[0.0], &[d]).unwrap() / (d * d / 2.0 + d * d * d / 6.0 + d.powi(4) / 24.0);
+        assert!((near(0.999e-4) - 1.0).abs() < 1e-9 && (near(1.001e-4) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn regret_is_what_the_oracle_loses() {
+        assert_eq!(regret(&[-1.0, -0.5, -3.0], 1), Ok(0.0));
+        assert_eq!(regret(&[-1.0, -0.5, -3.0], 2), Ok(2.5));
+        assert_eq!(regret(&[-1.0], 7), Err(MetricError::Index { index: 7, len: 1 }));
+    }
+
+    #[test]
+    fn quantile_interpolates_as_numpy_does() {
+        let values: Vec<f64> = (0..48).map(f64::from).collect();
+        assert!((quantile(&values, 0.99).unwrap() - 46.53).abs() < 1e-12);
+        assert_eq!(quantile(&values, 1.0), Ok(47.0));
+        assert_eq!(quantile(&[3.0], 0.5), Ok(3.0));
+        assert!(quantile(&values, f64::NAN).is_err());
+        assert!(quantile(&values, 1.5).is_err());
+    }
+
+    fn numbers() -> impl Strategy<Value = Vec<f64>> {
+        proptest::collection::vec(-50.0..50.0f64, 1..40)
+    }
+
+    fn poison() -> impl Strategy<Value = f64> {
+        prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY)]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_measured_on_what_is_no_number(values in numbers(), poison in poison(), at in any::<prop::sample::Index>()) {
+            let mut bad = values.clone();
+            bad[at.index(values.len())] = poison;
+            for (name, distance) in DISTANCES {
+                prop_assert!(distance(&values, &bad).is_err(), "{name}");
+                prop_assert!(distance(&bad, &values).is_err(), "{name}");
+            }
+            for (name, summary) in SUMMARIES {
+                prop_assert!(summary(&bad).is_err(), "{name}");
+            }
+            prop_assert!(log_softmax(&bad).is_err());
+            prop_assert!(regret(&bad, 0).is_err());
+        }
+
+        #[test]
+        fn nothing_is_measured_on_unequal_lengths(values in numbers(), cut in 0usize..40) {
+            let short = &values[..cut.min(values.len() - 1)];
+            for (name, distance) in DISTANCES {
+                prop_assert!(distance(&values, short).is_err(), "{name}");
+                prop_assert!(distance(short, &values).is_err(), "{name}");
+                prop_assert!(distance(&[], &[]).is_err(), "{name}");
+            }
+        }
+
+        #[test]
+        fn nothing_is_measured_on_nothing(chosen in any::<usize>()) {
+            for (name, summary) in SUMMARIES {
+                prop_assert_eq!(summary(&[]), Err(MetricError::Empty), "{}", name);
+            }
+            prop_assert_eq!(regret(&[], chosen), Err(MetricError::Empty));
+        }
+
+        #[test]
+        fn distances_vanish_on_equals_alone(values in numbers(), at in any::<prop::sample::Index>(), by in 1e-3..1.0f64) {
+            prop_assume!(values.iter().any(|x| x.abs() > 1e-3));
+            prop_assert_eq!(relative_rms(&values, &values), Ok(0.0));
+            let logprobs = log_softmax(&values).unwrap();
+            prop_assert_eq!(kl(&logprobs, &logprobs), Ok(0.0));
+            let mut other = values.clone();
+            other[at.index(values.len())] += by;
+            prop_assert!(relative_rms(&values, &other).unwrap() > 0.0);
+        }
+
+        #[test]
+        fn kl_is_never_negative(a in proptest::collection::vec(-50.0..50.0f64, 8), b in proptest::collection::vec(-50.0..50.0f64, 8)) {
+            let (p, q) = (log_softmax(&a).unwrap(), log_softmax(&b).unwrap());
+            prop_assert!(kl(&p, &q).unwrap() >= 0.0);
+        }
+    }
+}

@@ -33,7 +33,8 @@ pub(super) fn field(json: &[u8], line: usize, column: usize) -> String {
             b':' => is_key = false,
             b'"' => {
                 let close = string_end(json, at);
-                if is_key && close <= end {
+                // An unknown key is refused at its closing quote.
+                if is_key && close <= end + 1 {
                     let key = json.get(at + 1..close.saturating_sub(1)).unwrap_or_default();
                     if let Some(Step::Object(name)) = path.last_mut() {
                         *name = Some(String::from_utf8_lossy(key).escape_debug().take(64).collect());
