@@ -12,7 +12,7 @@
 //! | `control::<check>::<model>`, `control-layered::...` | the unbroken model by the same two ways is spared |
 //! | `alive::<tensor>::<model>` | zeroing the tensor moves the logits of some prompt by over 100 floors |
 //! | `record::<defect>` | its kills and spares are those of the table, in every model, and something kills it |
-//! | `proof::<check>` | some defect names the check in its kills |
+//! | `proof::<check>` | some defect names the check in its kills, and the check refutes its claim on it |
 //! | `separation::<check>` | the weakest defect in its kills is 3 times past the bound or more |
 //! | `table::complete` | the table has an entry for each of these tests, and no other |
 //!
@@ -33,6 +33,7 @@ mod summary;
 mod table;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -58,6 +59,7 @@ struct Bureau {
     table: Result<Table, String>,
     blessing: bool,
     run: Run,
+    judged: AtomicUsize,
     reds: Mutex<Vec<Record>>,
     separations: Mutex<Vec<(String, f64)>>,
 }
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
     };
     let table = table.map_err(|reason| format!("{TABLE}: {reason}"));
     let bureau = Arc::new(Bureau {
+        judged: AtomicUsize::new(0),
         plan,
         table,
         blessing,
@@ -170,6 +173,7 @@ impl Bureau {
         let begin = Instant::now();
         let finding = guard::catch(|| self.finding(task))
             .unwrap_or_else(|panic| Finding::of(Verdict::error(ErrorKind::Crash, "a finding", panic.to_string())));
+        self.judged.fetch_add(1, Ordering::Relaxed);
         if let Some(bench) = self.plan.bench(task) {
             bench.done();
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ground_truth_falsification::check;
@@ -49,8 +50,15 @@ pub(super) fn text(bureau: &Bureau, elapsed: Duration) -> String {
     if reds.len() > MAX_RED {
         let _ = writeln!(text, "and {} more", reds.len() - MAX_RED);
     }
-    let word = if reds.is_empty() { "PROVEN" } else { "RED" };
-    let _ = writeln!(text, "power         {word}: {} red, {:.1} s", reds.len(), elapsed.as_secs_f64());
+    let word = match (reds.is_empty(), bureau.judged.load(Ordering::Relaxed)) {
+        (_, 0) => "NOTHING TRIED",
+        (true, _) => "PROVEN",
+        (false, _) => "RED",
+    };
+    let judged = bureau.judged.load(Ordering::Relaxed);
+    let filtered = plan.tasks.len() - judged;
+    let filtered = if filtered > 0 { format!(", {filtered} filtered out") } else { String::new() };
+    let _ = writeln!(text, "power         {word}: {judged} tests, {} red{filtered}, {:.1} s", reds.len(), elapsed.as_secs_f64());
     text
 }
 
@@ -78,9 +86,9 @@ fn fates(bureau: &Bureau) -> String {
 /// How many checks are proven, and the weakest separation of those that hold numbers.
 fn checks(bureau: &Bureau) -> String {
     let catalogue = &bureau.plan.catalogue;
-    let idle: Vec<&str> = catalogue.iter().map(|check| check.id).filter(|id| bureau.killers(id).next().is_none()).collect();
+    let idle: Vec<&str> = catalogue.iter().map(|check| check.id).filter(|id| bureau.provers(id).is_empty()).collect();
     let numeric = catalogue.iter().filter(|check| !check.is_exact()).count();
-    let without = if idle.is_empty() { "none without a killer".to_owned() } else { format!("without a killer: {}", idle.join(", ")) };
+    let without = if idle.is_empty() { "all proven".to_owned() } else { format!("not proven: {}", idle.join(", ")) };
     let applies = |id: &str| catalogue.iter().any(|check| check.id == id);
     let untried: Vec<&str> = check::all().iter().map(|check| check.id).filter(|id| !applies(id)).collect();
     let untried = if untried.is_empty() { String::new() } else { format!("; on no carried model: {}", untried.join(", ")) };
