@@ -185,7 +185,7 @@ fn f_e5_eight_callers_at_once_get_the_bits_that_each_gets_alone(#[values(1, 2)] 
             for caller in 0..8 {
                 let (model, prompts, alone) = (&model, &prompts, &alone);
                 scope.spawn(move || {
-                    for turn in 0..8 {
+                    for turn in 0..3 {
                         let i = (caller * 3 + turn) % 8;
                         let logits = model.forward(&prompts[i], &mut model.new_cache(), Positions::All).unwrap();
                         assert_eq!(bits(&logits.values), alone[i], "{}: caller {caller}, prompt {i}", carried.name);

@@ -49,7 +49,7 @@ fn plain_text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(config(48))]
+    #![proptest_config(config(24))]
 
     #[test]
     fn f_p3_however_a_prompt_is_cut_its_logits_are_the_same_bits(
@@ -107,7 +107,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(400))]
+    #![proptest_config(config(256))]
 
     #[test]
     fn f_p4_decoding_inverts_encoding_on_plain_text(model in model(), text in plain_text()) {

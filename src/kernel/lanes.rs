@@ -5,7 +5,7 @@
 //! does not make one of its own accord.
 
 /// Accumulators of a sum.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// `R` sums of products at once: `w` with each of `x`, all of one length.
 ///

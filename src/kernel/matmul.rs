@@ -3,9 +3,9 @@
 //! Weights stay as the file has them. An aligned F32 row is used in place; other rows are widened into a scratch of a few
 //! rows, which is exact. A Conv1D weight lies the other way round, `(in, out)`: its columns are turned into rows on the
 //! way into the scratch, so that the sum is the same sum. Cost: `rows * n_in * n_out` products, and one widening of the
-//! weights for every [`BLOCK_ROWS`] rows.
+//! weights for every 32 rows.
 
-use super::lanes::dots;
+use super::lanes::{LANES, dots};
 use super::widen::{Float, widen};
 use super::{Isa, per_isa};
 
@@ -15,6 +15,8 @@ const BLOCK_ROWS: usize = 32;
 const PANEL: usize = 4;
 /// Weight rows that are widened together, where weights lie `(in, out)`.
 const PANEL_TURNED: usize = 16;
+/// Columns that are summed together where weights lie `(in, out)` and are not turned.
+const PANEL_STRAIGHT: usize = 64;
 /// Rows of activations that are multiplied together with one weight row; also the reverse.
 const TOGETHER: usize = 4;
 /// Products below which a second thread costs more than it saves.
@@ -134,6 +136,15 @@ per_isa! {
 
 #[inline(always)]
 fn block_body(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) {
+    if w.layout == Layout::InOut && x.len() < TOGETHER * w.n_in {
+        for (x, y) in x.chunks_exact(w.n_in).zip(y.chunks_exact_mut(n)) {
+            let (panels, rest) = y.as_chunks_mut::<PANEL_STRAIGHT>();
+            let past = first + panels.len() * PANEL_STRAIGHT;
+            panels.iter_mut().enumerate().for_each(|(i, y)| *y = straight(w, first + i * PANEL_STRAIGHT, x));
+            rest.iter_mut().enumerate().for_each(|(i, y)| [*y] = straight(w, past + i, x));
+        }
+        return;
+    }
     let panel = if w.layout == Layout::OutIn { PANEL } else { PANEL_TURNED };
     let mut scratch = Vec::new();
     for j in (0..n).step_by(panel) {
@@ -174,6 +185,30 @@ fn columns(w: &[&[f32]], x: &[f32], y: &mut [f32], stride: usize) {
             *y = dots(x(r), [w])[0];
         }
     }
+}
+
+/// `N` columns for one row of activations, straight from `(in, out)`: turning the weights around would take longer than
+/// using them. Accumulator `l` of every column is a row of `lanes`, so the sums are those of [`dots`].
+#[inline(always)]
+fn straight<const N: usize>(w: Weights<'_>, first: usize, x: &[f32]) -> [f32; N] {
+    let mut lanes = [[0f32; N]; LANES];
+    for (k, x) in x.iter().enumerate() {
+        let start = (k * w.n_out + first) * w.float.size();
+        let mut row = [0f32; N];
+        widen(w.float, &w.bytes[start..start + N * w.float.size()], &mut row);
+        let lane = &mut lanes[k % LANES];
+        for j in 0..N {
+            lane[j] += x * row[j];
+        }
+    }
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            for j in 0..N {
+                lanes[l][j] += lanes[l + half][j];
+            }
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

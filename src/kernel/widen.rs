@@ -71,22 +71,12 @@ fn each<const N: usize>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8; N]) 
 /// A binary16 by its bits. No branch, so that a row of them is a row of vector instructions.
 #[inline(always)]
 fn f16(bits: u16) -> f32 {
-    const EXPONENT: u32 = 0x7C00 << 13;
     let sign = u32::from(bits & 0x8000) << 16;
     let shifted = u32::from(bits & 0x7FFF) << 13;
-    // Exponents are biased by 15 there and by 127 here; infinity and NaN keep an exponent of all ones.
-    let normal = shifted + ((127 - 15) << 23);
-    let special = shifted + ((255 - 31) << 23);
-    // A subnormal is 2^-14 times its fraction: read it with the exponent of 2^-14, then take the implied one away.
-    let subnormal = (f32::from_bits(shifted + (113 << 23)) - f32::from_bits(113 << 23)).to_bits();
-    let exponent = shifted & EXPONENT;
-    let magnitude = if exponent == 0 {
-        subnormal
-    } else if exponent == EXPONENT {
-        special
-    } else {
-        normal
-    };
+    // Exponents are biased by 15 there and by 127 here, so read as an f32 the number is 2^112 times too small, and exactly so: also
+    // where it is subnormal there. Infinity and NaN have an exponent of all ones, here as there.
+    let finite = (f32::from_bits(shifted) * f32::from_bits((127 + 112) << 23)).to_bits();
+    let magnitude = if shifted < 0x7C00 << 13 { finite } else { shifted | 0x7F80_0000 };
     f32::from_bits(sign | magnitude)
 }
 
