@@ -244,7 +244,7 @@ impl Run {
     /// What the file system says, naming the file.
     pub fn write(&self, record: &Record) -> Result<PathBuf, String> {
         let path = self.folder.join(format!("{}.json", escape::plain_name(&record.name)));
-        let written = self.prepare().and_then(|()| Ok(record.to_json()?)).and_then(|text| hashes::publish(&path, text.as_bytes()));
+        let written = self.prepare().and_then(|()| Ok(record.to_json()?)).and_then(|text| hashes::publish_for_now(&path, text.as_bytes()));
         written.map(|()| path.clone()).map_err(|error| format!("evidence {}: {error}", escape::line(&path.to_string_lossy())))
     }
 

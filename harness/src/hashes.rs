@@ -116,16 +116,28 @@ impl FolderHashes {
     }
 }
 
-/// Writes `bytes` to `path` so that a reader sees the old file or the new one, never half of either.
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one, never half of either, even if the machine stops.
 ///
 /// # Errors
 /// Whatever the file system says.
 pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |file| file.sync_all())
+}
+
+/// The same, if the machine does not stop: for what the next run writes again anyway.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn publish_for_now(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+fn replace(path: &Path, bytes: &[u8], settle: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a path without a folder"))?;
     std::fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
+    settle(file.as_file())?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

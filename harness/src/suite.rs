@@ -1,5 +1,6 @@
 //! The matrix as a test binary: libtest's command line, one trial for each row, the verdict last.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use libtest_mimic::{Arguments, Conclusion, Failed, FormatSetting, Trial};
 
 use crate::escape;
 use crate::evidence::{Record, Run};
-use crate::matrix::{Matrix, Row};
+use crate::matrix::{Matrix, Row, Task};
 use crate::report;
 use crate::roster::{Problem, Roster, Settings};
 use crate::runtime::Runtime;
@@ -65,10 +66,16 @@ pub fn run(mut arguments: Arguments, runtime: Arc<dyn Runtime>, target: &str) ->
     let laboratory = Arc::new(Laboratory::new(setup, &matrix));
     let ledger = Arc::new(Ledger::default());
     let under_nextest = std::env::var_os("NEXTEST").is_some();
-    let trials: Vec<Trial> = matrix.rows.iter().map(|row| trial(row, &laboratory, &ledger, under_nextest)).collect();
-    let is_judged = |trial: &Trial| !arguments.is_filtered_out(trial) && !arguments.is_ignored(trial);
-    let judged: Vec<bool> = trials.iter().map(is_judged).collect();
-    laboratory.expect(matrix.rows.iter().zip(&judged).filter_map(|(row, judged)| judged.then_some(row)));
+    let mut trials: Vec<Trial> = matrix.rows.iter().map(|row| trial(row, &laboratory, &ledger, under_nextest)).collect();
+    if !arguments.exact && !arguments.list {
+        keep_problems(&mut arguments, &matrix, &mut trials);
+    }
+    let judged: BTreeSet<String> = trials
+        .iter()
+        .filter(|trial| !arguments.is_filtered_out(trial) && !arguments.is_ignored(trial))
+        .map(|trial| trial.name().to_owned())
+        .collect();
+    laboratory.expect(matrix.rows.iter().filter(|row| judged.contains(&row.name)));
 
     if arguments.format.is_none() && !arguments.list {
         arguments.quiet = true;
@@ -88,6 +95,18 @@ pub fn run(mut arguments: Arguments, runtime: Arc<dyn Runtime>, target: &str) ->
         print_last(&arguments, &summary, &records);
     }
     conclusion
+}
+
+/// Lets no filter hide what is wrong with the lists: a model that broken lists lost has no row that a filter could find, and nothing to
+/// judge would look like nothing red.
+fn keep_problems(arguments: &mut Arguments, matrix: &Matrix, trials: &mut Vec<Trial>) {
+    let problems: BTreeSet<&str> =
+        matrix.rows.iter().filter(|row| matches!(row.task, Task::Problem(_))).map(|row| row.name.as_str()).collect();
+    if problems.is_empty() {
+        return;
+    }
+    trials.retain(|trial| problems.contains(trial.name()) || !arguments.is_filtered_out(trial));
+    (arguments.filter, arguments.skip, arguments.ignored) = (None, Vec::new(), false);
 }
 
 /// A row as libtest sees it. The panic hook and `catch_unwind` are inside: a panic is a verdict like any other.

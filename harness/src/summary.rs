@@ -14,7 +14,7 @@ use crate::report;
 use crate::trial::not_tested;
 
 /// The most red lines that are shown.
-const MAX_RED: usize = 10;
+const MAX_RED: usize = 8;
 
 /// The most reasons for not testing that are shown.
 const MAX_REASONS: usize = 3;
@@ -87,6 +87,7 @@ impl Summary<'_> {
             coverage.applicable, coverage.declared, coverage.total
         );
         self.not_tested(&mut text);
+        self.not_asked(&mut text);
         self.cost(&mut text);
         let _ = writeln!(text, "evidence      {}", self.evidence);
         self.red(&mut text);
@@ -178,6 +179,21 @@ impl Summary<'_> {
         if more > 0 {
             let rows: usize = reasons.values().skip(MAX_REASONS).sum();
             let _ = writeln!(text, "not tested    {} for {more} other reasons", count(rows, "row"));
+        }
+    }
+
+    /// Prompts that the oracle could not be asked about some model, so that no row is missing in silence.
+    fn not_asked(&self, text: &mut String) {
+        let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for cell in &self.matrix.cells {
+            let index = &cell.entry.golden.index;
+            for left in &index.not_asked {
+                reasons.entry(line(&left.reason)).or_default().push(format!("{} {}", line(&index.model), line(&left.name)));
+            }
+        }
+        if !reasons.is_empty() {
+            let parts: Vec<String> = reasons.iter().map(|(reason, prompts)| format!("{}: {reason}", prompts.join(", "))).collect();
+            let _ = writeln!(text, "not asked     {}", report::shorten(&parts.join("; "), 200));
         }
     }
 
@@ -321,7 +337,7 @@ mod tests {
         let text = summary(&matrix, &records);
         assert!(text.lines().count() <= 20, "{text}");
         assert!(text.contains("RED: 0 corroborated, 500 falsified, 0 errors"), "{text}");
-        assert!(text.contains("and 490 more red"), "{text}");
+        assert!(text.contains("and 492 more red"), "{text}");
     }
 
     #[test]

@@ -177,6 +177,15 @@ fn an_emptied_golden_folder_is_red() {
 }
 
 #[test]
+fn no_filter_hides_a_model_that_the_lists_lost() {
+    let copy = Copy::new();
+    fs::write(copy.path(&copy.golden("index.json")), "{").expect("the index is torn");
+    for arguments in [&["::CANARY"][..], &["no such row"], &["--skip", "matrix"], &["--ignored"]] {
+        assert_red(&copy.matrix(arguments), &copy.golden("index.json"));
+    }
+}
+
+#[test]
 fn a_variable_that_names_nothing_is_red() {
     let copy = Copy::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ground-truth"));
