@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ground_truth::{Model, Positions, evaluate, generate, sketch};
+use ground_truth::{Checkpoint, Model, Positions, Tokenizer, evaluate, generate, sketch};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -122,6 +122,26 @@ fn forced_log_likelihoods_are_those_of_the_golden() {
                 let ours = -evaluate::log_softmax(logits.row(i))[all[i + 1] as usize];
                 assert!((ours - f64::from(expected)).abs() < 2e-4, "{} {name} at {i}: {ours} for {expected}", golden.display());
             }
+        }
+    }
+}
+
+#[test]
+fn summed_log_likelihoods_of_texts_are_those_of_the_golden() {
+    for (model, golden) in models() {
+        let folder = root().join("testdata/models").join(golden.file_name().unwrap());
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let tokenizer = Tokenizer::from_bytes(checkpoint.tokenizer.as_deref().unwrap(), &checkpoint.tokenizer_file()).unwrap();
+        for name in json(&golden.join("index.json"))["perplexity"].as_array().unwrap() {
+            let expected = json(&golden.join(name.as_str().unwrap()));
+            let text = root().join(format!("testdata/texts/{}.txt", expected["text"]["name"].as_str().unwrap()));
+            let mut ids = tokenizer.encode(&std::fs::read_to_string(text).unwrap(), expected["bos"].as_bool().unwrap()).unwrap();
+            let number = |field: &str| expected[field].as_u64().unwrap() as usize;
+            ids.truncate(number("tokens") + 1);
+            let ours = evaluate::summed_nll(&model, &ids, number("window"), number("stride")).unwrap();
+            let sum = f64::from_bits(u64::from_str_radix(expected["sum_nll"].as_str().unwrap(), 16).unwrap());
+            assert_eq!(ours.tokens, number("tokens"), "{} {name}", golden.display());
+            assert!((ours.sum - sum).abs() <= 1e-6 * sum, "{} {name}: {} for {sum}", golden.display(), ours.sum);
         }
     }
 }

@@ -112,7 +112,7 @@ impl<'a> Inventory<'a> {
             _ => self.embedding(name, rows, width)?,
         };
         if let (Some(head), Some(stored)) = (head, stored)
-            && head.weight.to_f32() != embedding.weight.to_f32()
+            && !head.has_the_values_of(&embedding)
         {
             return Err(ModelError::UntiedHead { head: HEAD.to_owned(), embedding: stored.to_owned() }.into());
         }

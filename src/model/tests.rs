@@ -130,6 +130,11 @@ fn shapes() -> Vec<Config> {
     ]
 }
 
+const _: () = {
+    const fn shared_between_threads<T: Send + Sync>() {}
+    shared_between_threads::<Model>();
+};
+
 fn all(model: &Model, ids: &[u32]) -> Logits {
     model.forward(ids, &mut model.new_cache(), Positions::All).unwrap()
 }
