@@ -202,10 +202,9 @@ fn straight<const N: usize>(w: Weights<'_>, first: usize, x: &[f32]) -> [f32; N]
         }
     }
     for half in [8, 4, 2, 1] {
-        for l in 0..half {
-            for j in 0..N {
-                lanes[l][j] += lanes[l + half][j];
-            }
+        let (lower, upper) = lanes.split_at_mut(half);
+        for (lower, upper) in lower.iter_mut().zip(upper) {
+            lower.iter_mut().zip(upper).for_each(|(lower, upper)| *lower += *upper);
         }
     }
     lanes[0]

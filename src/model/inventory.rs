@@ -134,6 +134,5 @@ impl<'a> Inventory<'a> {
 /// The rest of `name` after `stem.N.`, where `N` is a block that exists: `attn.bias` of `h.3.attn.bias`.
 pub(crate) fn in_block<'n>(name: &'n str, stem: &str, n_layers: usize) -> Option<&'n str> {
     let (index, rest) = name.strip_prefix(stem)?.strip_prefix('.')?.split_once('.')?;
-    let index: usize = index.parse().ok()?;
-    (index < n_layers).then_some(rest)
+    (0..n_layers).any(|i| i.to_string() == index).then_some(rest)
 }
