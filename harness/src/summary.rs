@@ -76,7 +76,6 @@ pub struct Summary<'a> {
 impl Summary<'_> {
     /// The lines, each with its line end.
     pub fn text(&self) -> String {
-        let tally = Tally::of(self.records);
         let mut text = String::new();
         let _ = writeln!(text, "matrix        {}", self.product());
         let _ = writeln!(text, "rows          {}", self.sum());
@@ -91,6 +90,12 @@ impl Summary<'_> {
         self.cost(&mut text);
         let _ = writeln!(text, "evidence      {}", self.evidence);
         self.red(&mut text);
+        text + &self.verdict()
+    }
+
+    /// The last line alone.
+    pub fn verdict(&self) -> String {
+        let tally = Tally::of(self.records);
         let left_out = self.matrix.rows.iter().filter(|row| row.not_tested.is_none()).count().saturating_sub(tally.judged());
         let filtered = if left_out > 0 { format!(", {left_out} filtered out") } else { String::new() };
         let word = match (tally.judged(), tally.is_green()) {
@@ -102,12 +107,10 @@ impl Summary<'_> {
         if self.without_golden > 0 {
             not_tested = count(self.without_golden, "check");
         }
-        let _ = writeln!(
-            text,
-            "verdict       {word}: {} corroborated, {} falsified, {} errors, {not_tested} not tested{filtered}",
+        format!(
+            "verdict       {word}: {} corroborated, {} falsified, {} errors, {not_tested} not tested{filtered}\n",
             tally.corroborated, tally.falsified, tally.errors
-        );
-        text
+        )
     }
 
     /// Models, cells, checks and prompts.
