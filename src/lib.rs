@@ -18,6 +18,6 @@ pub mod tokenizer;
 pub use checkpoint::{Checkpoint, Dtype, Tensor, Tensors};
 pub use error::{Error, Result};
 pub use escape::Escaped;
-pub use model::{KvCache, Logits, Model, Positions, Sequence, Stage};
 pub use model::config::{Activation, Architecture, Config, RopeConfig, RopeScaling};
+pub use model::{KvCache, Logits, Model, Positions, Sequence, Stage};
 pub use tokenizer::Tokenizer;
