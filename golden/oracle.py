@@ -306,7 +306,7 @@ class Oracle:
         heads = config.num_attention_heads
         gpt2 = config.model_type == "gpt2"
         published = self.published() if (self.folder / "expected.txt").is_file() else None
-        golden_files = sorted(p for p in self.out.iterdir() if p.name != "index.json")
+        golden_files = sorted(p for p in self.out.iterdir() if p.name not in ("index.json", "index.sha256"))
         return {
             "schema": SCHEMA, "model": self.name, "architecture": config.model_type, "dtype": max(sorted(sizes), key=sizes.__getitem__),
             "carried": carried, "trained_by_us": (self.folder / "training.json").is_file(), "oracle": self.oracle,
@@ -344,6 +344,8 @@ class Oracle:
         names = [self.finish_perplexity(entry) for entry in perplexity]
         self.tokenize()
         self.write_json("index.json", self.index(carried, prompts, names))
+        # The index vouches for every other file; this line, in the form of sha256sum, vouches for the index.
+        (self.out / "index.sha256").write_text(f"{sha256((self.out / 'index.json').read_bytes())}  index.json\n")
         for left in self.not_asked:
             print(f"  not asked: {left['name']}: {left['reason']}")
 

@@ -282,6 +282,14 @@ def answers(model: torch.nn.Module, encoder: Encoder) -> list[tuple[str, str, fl
     return out
 
 
+def publish(folder: Path, model: torch.nn.Module, encoder: Encoder) -> None:
+    """What the model says unasked: 200 greedy tokens from BOS alone, in the form in which others publish such a text."""
+    begin = encoder.special(encoder.recipe.bos)
+    if begin:
+        ids = model.generate(torch.tensor([begin]), do_sample=False, max_new_tokens=200, eos_token_id=None)[0, len(begin) :]
+        (folder / "expected.txt").write_text(encoder.tokenizer.decode(ids.tolist(), skip_special_tokens=False) + "\n")
+
+
 def text_of(documents: Iterator[corpus.Document]) -> str:
     """A text of TEXT_LINES lines or a few more, whole documents only."""
     out: list[str] = []
@@ -295,6 +303,7 @@ def measure(
 ) -> tuple[dict, list[str]]:
     """What training.json says of the model as saved, and why it must not be committed, if there is a reason."""
     model = load(folder)
+    publish(folder, model, encoder)
     losses = {text: text_loss(model, encoder.tokenizer, texts[text]) for text in texts}
     ratio = losses["held-out"][0] / losses["training"][0]
     tensor, effect = weakest_tensor(model, encoder)
@@ -343,7 +352,7 @@ def readme(models: Path) -> str:
             f"{min(margins.values()):.2f} | {record['weakest_tensor']['relative_rms_when_zeroed']:.3f} |"
         )
         for path in sorted((models / name).iterdir()):
-            if path.suffix in (".safetensors", ".json"):
+            if path.suffix in (".safetensors", ".json", ".txt"):
                 hashes.append(f"| `{name}/{path.name}` | {path.stat().st_size:,} | `{hashlib.sha256(path.read_bytes()).hexdigest()}` |")
     record = records[0]
     return README.format(

@@ -192,11 +192,18 @@ pub struct Tensor {
     bytes: Bytes,
 }
 
+/// A file in memory, and what it is called in messages.
+#[derive(Debug)]
+pub(crate) struct MappedFile {
+    pub(crate) path: PathBuf,
+    pub(crate) map: Mmap,
+}
+
 #[derive(Debug, Clone)]
 enum Bytes {
     /// A part of a mapped file. The range lies within the map.
     Mapped {
-        map: Arc<Mmap>,
+        file: Arc<MappedFile>,
         range: Range<usize>,
     },
     Owned(Arc<[u8]>),
@@ -234,9 +241,17 @@ impl Tensor {
     }
 
     /// A tensor that lies in a mapped file. `None` if the range is not in the map or not as long as the tensor.
-    pub(crate) fn mapped(dtype: Dtype, shape: Vec<usize>, map: &Arc<Mmap>, range: Range<usize>) -> Option<Self> {
-        let held = map.get(range.clone())?.len();
-        (bytes_of(dtype, &shape) == Some(held)).then(|| Tensor { dtype, shape, bytes: Bytes::Mapped { map: Arc::clone(map), range } })
+    pub(crate) fn mapped(dtype: Dtype, shape: Vec<usize>, file: &Arc<MappedFile>, range: Range<usize>) -> Option<Self> {
+        let held = file.map.get(range.clone())?.len();
+        (bytes_of(dtype, &shape) == Some(held)).then(|| Tensor { dtype, shape, bytes: Bytes::Mapped { file: Arc::clone(file), range } })
+    }
+
+    /// The file that the tensor lies in, unless it was made in memory.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.bytes {
+            Bytes::Mapped { file, .. } => Some(&file.path),
+            Bytes::Owned(_) => None,
+        }
     }
 
     /// The type of the elements.
@@ -252,7 +267,7 @@ impl Tensor {
     /// The elements as they stand in the file, at no particular alignment.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped { map, range } => &map[range.clone()],
+            Bytes::Mapped { file, range } => &file.map[range.clone()],
             Bytes::Owned(bytes) => bytes,
         }
     }

@@ -76,8 +76,13 @@ pub enum Error {
         source: TokenizerError,
     },
     /// The tensors are not those that the configuration needs.
-    #[error(transparent)]
-    Model(#[from] ModelError),
+    #[error("{}{source}", Whose(.file))]
+    Model {
+        /// The file that holds the tensor, or the folder that holds none; `None` for tensors made in memory.
+        file: Option<PathBuf>,
+        /// Why.
+        source: ModelError,
+    },
     /// A loaded model was asked for something it cannot answer.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -94,7 +99,7 @@ impl Error {
             Error::Index { .. } => "index",
             Error::Config { .. } => "config",
             Error::Tokenizer { .. } => "tokenizer",
-            Error::Model(_) => "model",
+            Error::Model { .. } => "model",
             Error::Request(_) => "request",
         }
     }
@@ -108,7 +113,7 @@ impl Error {
             Error::Index { source, .. } => source.reason(),
             Error::Config { source, .. } => source.reason(),
             Error::Tokenizer { source, .. } => source.reason(),
-            Error::Model(source) => source.reason(),
+            Error::Model { source, .. } => source.reason(),
             Error::Request(source) => source.reason(),
         }
     }
@@ -137,8 +142,24 @@ impl Error {
             | Error::Index { file, .. }
             | Error::Config { file, .. }
             | Error::Tokenizer { file, .. } => Some(file),
-            Error::Model(_) | Error::Request(_) => None,
+            Error::Model { file, .. } => file.as_deref(),
+            Error::Request(_) => None,
         }
+    }
+}
+
+impl From<ModelError> for Error {
+    fn from(source: ModelError) -> Self {
+        Error::Model { file: None, source }
+    }
+}
+
+/// The beginning of a message about a file, where there is one.
+struct Whose<'a>(&'a Option<PathBuf>);
+
+impl std::fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |file| write!(f, "{}: ", EscapedPath(file)))
     }
 }
 

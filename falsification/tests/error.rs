@@ -339,7 +339,10 @@ fn f_e4_weights_that_are_no_numbers_are_read_and_named() {
         let read = checkpoint.tensors.get("model.norm.weight").expect("the tensor").to_f32();
         assert!(read.iter().all(|read| read.to_bits() == value.to_bits()));
         match Model::from_checkpoint(&checkpoint) {
-            Err(Error::Model(ModelError::NotFinite { tensor, index: 0, .. })) => assert_eq!(tensor, "model.norm.weight"),
+            Err(Error::Model { file, source: ModelError::NotFinite { tensor, index: 0, .. } }) => {
+                assert_eq!(tensor, "model.norm.weight");
+                assert_eq!(file, Some(folder.path().join("model.safetensors")));
+            }
             other => panic!("{value}: {other:?}"),
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::escape::hex;
+use crate::golden_store::INDEX_DIGEST;
 use crate::workspace::Workspace;
 
 /// Where snapshots of what people read are kept.
@@ -54,6 +55,10 @@ impl Fixture {
     pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if path.ends_with("index.json") {
+            let digest = format!("{}  index.json\n", hex(&Sha256::digest(content.as_ref())));
+            fs::write(path.with_file_name(INDEX_DIGEST), digest).unwrap();
+        }
         fs::write(path, content).unwrap();
     }
 
@@ -108,7 +113,7 @@ impl Fixture {
         let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
         files
             .iter()
-            .filter(|path| name(path) != "index.json")
+            .filter(|path| name(path) != "index.json" && name(path) != INDEX_DIGEST)
             .map(|path| {
                 let bytes = fs::read(path).unwrap();
                 json!({"name": name(path), "bytes": bytes.len(), "sha256": hex(&Sha256::digest(&bytes))})

@@ -22,6 +22,12 @@ use crate::workspace::Workspace;
 /// Largest text that a perplexity golden or a published continuation names, in bytes.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
+/// One line in the form of sha256sum, beside `index.json`: what vouches for the index itself.
+pub const INDEX_DIGEST: &str = "index.sha256";
+
+/// Largest digest file, in bytes; a right one has 77.
+const MAX_DIGEST_BYTES: u64 = 256;
+
 /// How many complaints a gate prints; the rest are counted.
 const MAX_COMPLAINTS: usize = 5;
 
@@ -105,7 +111,8 @@ impl GoldenStore {
     fn verify_golden(&self, complaints: &mut Vec<String>) {
         let folder = &self.folder.path;
         self.verify_hashes(folder, &self.index().golden_files, complaints);
-        let listed = |name: &str| name == "index.json" || self.index().golden_files.iter().any(|file| file.name == name);
+        let listed =
+            |name: &str| name == "index.json" || name == INDEX_DIGEST || self.index().golden_files.iter().any(|file| file.name == name);
         match names_in(folder) {
             Ok(names) => {
                 for name in names.iter().filter(|name| !listed(name)) {
@@ -242,13 +249,34 @@ impl GoldenStore {
     }
 }
 
+/// Holds the bytes of an `index.json` against the digest beside it. The index vouches for every other file.
+///
+/// # Errors
+/// That the digest is absent or another one, naming both files.
+pub(crate) fn verify_index(workspace: &Workspace, folder: &Path, index: &[u8]) -> Result<(), String> {
+    let file = folder.join(INDEX_DIGEST);
+    let shown = workspace.show(&file);
+    let line = read_capped(&file, MAX_DIGEST_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{shown} is absent: restore it, or write the golden again"),
+        _ => format!("{shown}: {error}"),
+    })?;
+    let digest = escape::hex(&Sha256::digest(index));
+    if line == format!("{digest}  index.json\n").as_bytes() {
+        return Ok(());
+    }
+    let index = workspace.show(&folder.join("index.json"));
+    Err(format!(
+        "{index} has the sha256 {digest}, which is not what {shown} says: restore the one that was changed, or write the golden again"
+    ))
+}
+
 /// Reads a regular file of at most `cap` bytes.
 ///
 /// # Errors
 /// Whatever reading says; that the file is larger, with both numbers; that it is no regular file.
 pub fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
+    // Asked before opening: to open a pipe is to wait for its other end.
+    let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
@@ -256,7 +284,7 @@ pub fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("has {} bytes, the cap is {cap}", metadata.len())));
     }
     let mut bytes = Vec::new();
-    file.take(cap).read_to_end(&mut bytes)?;
+    File::open(path)?.take(cap).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -389,6 +389,7 @@ pub fn read_golden(workspace: &Workspace, folder: &Path) -> Result<GoldenFolder,
     })?;
     let index = Index::parse(&bytes, &shown).map_err(|error| error.to_string())?;
     listable(&index, &shown)?;
+    golden_store::verify_index(workspace, folder, &bytes)?;
     Ok(GoldenFolder { path: folder.to_path_buf(), index: Arc::new(index) })
 }
 

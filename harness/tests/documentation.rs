@@ -96,9 +96,8 @@ fn examples_that_do_not_run(source: &str) -> Vec<String> {
     let idle = |line: &str| {
         let line = line.trim_start();
         ["/// ```", "//! ```"].iter().any(|fence| {
-            line.strip_prefix(fence).is_some_and(|attributes| {
-                attributes.split(',').any(|word| matches!(word.trim(), "ignore" | "no_run" | "compile_fail"))
-            })
+            line.strip_prefix(fence)
+                .is_some_and(|attributes| attributes.split(',').any(|word| matches!(word.trim(), "ignore" | "no_run" | "compile_fail")))
         })
     };
     source.lines().enumerate().filter(|(_, line)| idle(line)).map(|(i, line)| format!("{}: {}", i + 1, line.trim())).collect()

@@ -111,6 +111,7 @@ fn one_flipped_bit_is_red_and_the_file_is_named() {
         copy.golden("tokenizer.json"),
         copy.golden("perplexity-held-out.json"),
         copy.golden("index.json"),
+        copy.golden("index.sha256"),
         "testdata/texts/held-out.txt".to_owned(),
     ];
     for file in files {
@@ -142,7 +143,13 @@ fn every_row_behind_a_red_gate_is_red() {
 #[test]
 fn a_deleted_file_is_red_and_named() {
     let copy = Copy::new();
-    for file in [copy.golden("arithmetic.json"), copy.golden("index.json"), copy.model("tokenizer.json"), copy.model("config.json")] {
+    for file in [
+        copy.golden("arithmetic.json"),
+        copy.golden("index.json"),
+        copy.golden("index.sha256"),
+        copy.model("tokenizer.json"),
+        copy.model("config.json"),
+    ] {
         let bytes = fs::read(copy.path(&file)).expect("the file is there");
         fs::remove_file(copy.path(&file)).expect("the file goes");
         assert_red(&copy.matrix(&[]), &file.replace("/config.json", ""));
@@ -206,8 +213,10 @@ fn poison(copy: &Copy, tell_the_index: bool) {
         use sha2::{Digest, Sha256};
         let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let index = copy.path(&copy.golden("index.json"));
-        let text = fs::read_to_string(&index).expect("the index is there");
-        fs::write(index, text.replace(&hex(&before), &hex(&bytes))).expect("the index is written");
+        let text = fs::read_to_string(&index).expect("the index is there").replace(&hex(&before), &hex(&bytes));
+        fs::write(copy.path(&copy.golden("index.sha256")), format!("{}  index.json\n", hex(text.as_bytes())))
+            .expect("the digest is written");
+        fs::write(index, text).expect("the index is written");
     }
 }
 
@@ -216,9 +225,9 @@ fn nan_weights_are_red_even_where_the_hashes_agree() {
     let copy = Copy::new();
     poison(&copy, true);
     let output = copy.matrix(&["::F-G1"]);
-    assert_red(&output, "is NaN, a finite number is due");
+    assert_red(&output, "is NaN, a finite");
     let output = copy.judge(&["--only", "::F-G1"]);
-    assert_red(&output, "is NaN, a finite number is due");
+    assert_red(&output, "is NaN, a finite");
 }
 
 #[test]
@@ -232,7 +241,7 @@ fn judge_without_golden_says_what_was_not_tested() {
     assert!(text_.contains("uv run golden/oracle.py"), "{text_}");
     assert!(text_.contains("INV-rerun"), "{text_}");
     poison(&copy, false);
-    assert_red(&copy.judge(&[]), "is NaN, a finite number is due");
+    assert_red(&copy.judge(&[]), "is NaN, a finite");
 }
 
 #[test]

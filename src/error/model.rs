@@ -76,6 +76,21 @@ pub enum ModelError {
     },
 }
 
+impl ModelError {
+    /// The tensor that is refused, or missed.
+    pub(crate) fn tensor(&self) -> Option<&str> {
+        match self {
+            ModelError::MissingTensor { tensor, .. }
+            | ModelError::ExtraTensor { tensor }
+            | ModelError::WrongShape { tensor, .. }
+            | ModelError::WrongDtype { tensor, .. }
+            | ModelError::NotFinite { tensor, .. } => Some(tensor),
+            ModelError::UntiedHead { head, .. } => Some(head),
+            ModelError::WrongBytes { .. } => None,
+        }
+    }
+}
+
 fn bytes(needed: &Option<usize>) -> String {
     needed.map_or("more than 2^63".to_owned(), |bytes| bytes.to_string())
 }

@@ -38,7 +38,7 @@ use safetensors::SafeTensors;
 
 use self::header::Entry;
 use super::{file, sniff};
-use crate::checkpoint::{Dtype, Tensor, bytes_of};
+use crate::checkpoint::{Dtype, MappedFile, Tensor, bytes_of};
 use crate::error::{FileError, InFile, Result, SafetensorsError};
 
 type Checked<T> = std::result::Result<T, SafetensorsError>;
@@ -64,18 +64,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
     // SAFETY: the map is read-only, and any bytes are valid bytes. A file that shrinks or changes under its map is outside the
     // contract, as the documentation of `checkpoint` says.
     let map = unsafe { Mmap::map(&file) }.map_err(FileError::from).in_file(path)?;
-    tensors(&Arc::new(map)).in_file(path)
+    tensors(&Arc::new(MappedFile { path: path.to_owned(), map })).in_file(path)
 }
 
-fn tensors(map: &Arc<Mmap>) -> Checked<Vec<(String, Tensor)>> {
-    check(map)?;
-    let (header_bytes, metadata) = SafeTensors::read_metadata(map).map_err(reference)?;
+fn tensors(file: &Arc<MappedFile>) -> Checked<Vec<(String, Tensor)>> {
+    check(&file.map)?;
+    let (header_bytes, metadata) = SafeTensors::read_metadata(&file.map).map_err(reference)?;
     let data = LENGTH_BYTES + header_bytes;
     let tensors = metadata.tensors().into_iter().map(|(name, info)| {
         let dtype = dtype(&name, &format!("{:?}", info.dtype))?;
         let (begin, end) = info.data_offsets;
         // The reference reader has added these up without overflow.
-        match Tensor::mapped(dtype, info.shape.clone(), map, data + begin..data + end) {
+        match Tensor::mapped(dtype, info.shape.clone(), file, data + begin..data + end) {
             Some(tensor) => Ok((name, tensor)),
             None => Err(reference(format!("tensor at {begin}..{end}"))),
         }

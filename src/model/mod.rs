@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use cache::KvCache;
 pub use stage::Stage;
 
-use crate::error::RequestError;
+use crate::error::{Error, RequestError};
 use crate::kernel::Isa;
-use crate::{Checkpoint, Config, Result, Tensors};
+use crate::{Checkpoint, Config, Result, Tensor, Tensors};
 use cache::Owner;
 use layers::{Compute, Pass, Segment};
 use network::Network;
@@ -117,7 +117,14 @@ impl Model {
     /// which is not finite.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Model> {
         let config = Config::parse(&checkpoint.config, checkpoint.generation_config.as_ref(), &checkpoint.config_file())?;
-        Model::assemble(config, &checkpoint.tensors)
+        Model::assemble(config, &checkpoint.tensors).map_err(|error| match error {
+            Error::Model { file: None, source } => {
+                let tensor = source.tensor().and_then(|name| checkpoint.tensors.get(name));
+                let file = tensor.and_then(Tensor::file).unwrap_or(&checkpoint.path);
+                Error::Model { file: Some(file.to_owned()), source }
+            }
+            other => other,
+        })
     }
 
     fn assemble(config: Config, tensors: &Tensors) -> Result<Model> {

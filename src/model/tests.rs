@@ -236,7 +236,7 @@ fn every_needed_tensor_is_needed_with_its_shape_and_finite() {
         let good = tensors(&config, Dtype::F32);
         for (name, shape) in needed(&config) {
             let refuse = |tensors: &Tensors| match Model::assemble(config.clone(), tensors) {
-                Err(Error::Model(error)) => error,
+                Err(Error::Model { source: error, .. }) => error,
                 other => panic!("`{name}`: {other:?}"),
             };
             let mut tensors = good.clone();
@@ -278,7 +278,7 @@ fn what_the_architecture_has_no_place_for_is_refused_by_name() {
         let mut tensors = tensors(&config, Dtype::F32);
         tensors.insert(name, Tensor::from_f32(Dtype::F32, vec![1], &[1.0]).unwrap());
         let error = Model::assemble(config, &tensors).unwrap_err();
-        assert!(matches!(&error, Error::Model(ModelError::ExtraTensor { tensor }) if tensor == name), "{name}: {error}");
+        assert!(matches!(&error, Error::Model { source: ModelError::ExtraTensor { tensor }, .. } if tensor == name), "{name}: {error}");
     }
 }
 

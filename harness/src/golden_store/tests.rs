@@ -148,3 +148,18 @@ fn a_file_over_its_cap_is_not_read() {
     assert_eq!(error.to_string(), "has 5 bytes, the cap is 4");
     assert!(read_capped(fixture.root(), 4).is_err());
 }
+
+#[test]
+fn any_flipped_bit_of_the_index_is_an_error_that_names_it() {
+    let fixture = Fixture::carrying(&["a"]);
+    let (workspace, folder, file) = (fixture.workspace(), fixture.path("golden/a"), fixture.path("golden/a/index.json"));
+    crate::roster::read_golden(&workspace, &folder).unwrap();
+    let right = std::fs::read(&file).unwrap();
+    for bit in 0..right.len() * 8 {
+        let mut bytes = right.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&file, &bytes).unwrap();
+        let said = crate::roster::read_golden(&workspace, &folder).expect_err("a flipped bit was taken");
+        assert!(said.contains("golden/a/index.json"), "bit {bit}: {said}");
+    }
+}
