@@ -16,10 +16,10 @@
 //! | `separation::<check>` | the weakest defect in its kills is 3 times past the bound or more |
 //! | `table::complete` | the table has an entry for each of these tests, and no other |
 //!
-//! Runtime defects stand in front of a runtime that remembers what it computed, so thirty of them cost little more than one. A check that
-//! reads a whole text (PPL, LEARNED) is tried on the defects that name it, not on all: it costs as much as all others together.
+//! Runtime defects stand in front of a runtime that remembers what it computed, so thirty of them cost little more than one. A check about
+//! a whole text (PPL, LEARNED, PUBLISHED) is tried on the defects that name it, not on all: each costs as much as ten others.
 //! Claims that hold a runtime against itself (bitwise invariances, the context limit) are tried on an artifact defect in one model, the
-//! smallest that it applies to. Prompts are few and chosen by kind: see `power/bench.rs`.
+//! smallest that it applies to, and on one prompt. Prompts are few and chosen by kind: see `power/bench.rs`.
 //!
 //! `GROUND_TRUTH_BLESS=1` writes the table from what was found. Where `CI` is set that is refused: a table that writes itself proves
 //! nothing.

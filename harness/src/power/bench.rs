@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ground_truth::{Checkpoint, Config};
 use ground_truth_falsification::check::{Case, Check, Per};
-use ground_truth_falsification::defect::Defect;
+use ground_truth_falsification::defect::{Defect, Kind};
 use ground_truth_falsification::golden::{Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use ground_truth_falsification::metric::{relative_rms, widen};
-use ground_truth_falsification::observation::{Answer, Answers, Failure, Question, Stop};
+use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
 
+use super::plan::holds_a_runtime_against_itself;
 use super::table::{Found, Key};
 use crate::defect::Make;
 use crate::defect::artifact::Surgery;
@@ -352,7 +353,11 @@ impl Bench {
         match check.per {
             Per::Cell(_) => cases.push(case(None, None)),
             Per::Prompt(_) => {
-                for place in self.bed.prompts_of(check) {
+                let artifact = self.record.is_some_and(|record| record.kind == Kind::Artifact);
+                // Where generation stops is a matter of the prompt: one that ends in EOS has to be among them.
+                let any = holds_a_runtime_against_itself(check) && !check.needs.contains(&Op::Generate);
+                let most = if artifact && any { 1 } else { usize::MAX };
+                for place in self.bed.prompts_of(check).into_iter().take(most) {
                     cases.push(case(Some(opened.prompt(place)?), None));
                 }
             }

@@ -63,14 +63,19 @@ pub struct Plan {
     pub tasks: Vec<(String, Task)>,
 }
 
-/// Whether a check reads a whole text, which costs as much as all others together.
-fn reads_a_text(check: &Check) -> bool {
-    check.needs.contains(&Op::Tokenize) && check.needs.contains(&Op::Logits)
+/// Whether a check reads a whole text, or has one of 200 tokens written: each costs as much as ten others.
+fn is_about_a_text(check: &Check) -> bool {
+    check.id == "PUBLISHED" || check.needs.contains(&Op::Tokenize) && check.needs.contains(&Op::Logits)
 }
 
 /// Claims that hold a runtime against itself, and the context limit: a defect of an artifact does not touch them, and the suite would spend
-/// most of its time on them. On each artifact defect they are tried in one model, the smallest that it applies to.
-const IN_ONE_MODEL: [&str; 4] = ["F-P3", "INV", "F-E2", "F-E5"];
+/// most of its time on them. On each artifact defect they are tried in one model, the smallest that it applies to, and on one prompt.
+const AGAINST_ITSELF: [&str; 4] = ["F-P3", "INV", "F-E2", "F-E5"];
+
+/// Whether a check is one of those.
+pub(super) fn holds_a_runtime_against_itself(check: &Check) -> bool {
+    AGAINST_ITSELF.contains(&check.claim)
+}
 
 /// The part of a name that stands for a defect at a strength.
 fn strength_name(id: &str, strength: Option<f64>) -> String {
@@ -86,16 +91,16 @@ impl Plan {
         let mut benches = Vec::new();
         for bed in &beds {
             let applicable = applicable(bed);
-            let light: Vec<_> = applicable.iter().copied().filter(|check| !reads_a_text(check)).collect();
+            let light: Vec<_> = applicable.iter().copied().filter(|check| !is_about_a_text(check)).collect();
             for planted in planted.iter().filter(|planted| planted.record.applies_to(&bed.index.architecture)) {
                 let record = planted.record;
                 let smaller = |other: &&Arc<Bed>| other.size() < bed.size() && record.applies_to(&other.index.architecture);
                 let named = |check: &&&'static Check| record.kills.iter().chain(&record.spares).any(|id| id == check.id);
                 let mut checks = light.clone();
                 if record.kind == Kind::Artifact && beds.iter().any(|other| smaller(&other)) {
-                    checks.retain(|check| !IN_ONE_MODEL.contains(&check.claim));
+                    checks.retain(|check| !holds_a_runtime_against_itself(check));
                 }
-                checks.extend(applicable.iter().filter(|check| reads_a_text(check)).filter(named));
+                checks.extend(applicable.iter().filter(|check| is_about_a_text(check)).filter(named));
                 checks.sort_by_key(|check| applicable.iter().position(|other| other.id == check.id));
                 if record.refused.is_some() {
                     checks.clear();
