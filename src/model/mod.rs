@@ -112,7 +112,7 @@ impl Model {
     /// The network of a checkpoint. Weights are not copied: they stay in their dtype, in the mapped file.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if the configuration is not computed here; [`Error::Model`](crate::Error::Model)
+    /// [`Error::Config`] if the configuration is not computed here; [`Error::Model`]
     /// naming the first tensor that is missing, left over, of another shape or dtype than is due, or that holds a value
     /// which is not finite.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Model> {
@@ -157,7 +157,7 @@ impl Model {
     /// Appends `ids` to the cache and answers with logits at the positions of `ids`.
     ///
     /// # Errors
-    /// [`Error::Request`](crate::Error::Request): no ids, an id at or past the vocabulary, more positions than the model has,
+    /// [`Error::Request`]: no ids, an id at or past the vocabulary, more positions than the model has,
     /// or a cache of another model. The cache is then as it was.
     pub fn forward(&self, ids: &[u32], cache: &mut KvCache, positions: Positions) -> Result<Logits> {
         self.observed(&mut [Sequence { ids, cache }], positions, None).map(|mut one| one.remove(0))
