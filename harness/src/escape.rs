@@ -5,15 +5,8 @@
 
 use std::fmt::Write as _;
 
+use ground_truth::escape::is_deceptive;
 use sha2::{Digest, Sha256};
-
-/// Characters that change how a terminal or a reader sees the text around them: controls (C0, DEL, C1), the bidirectional
-/// controls, zero-width and other invisible format characters, line and paragraph separators, tags, and variation selectors' kin.
-fn is_deceptive(character: char) -> bool {
-    matches!(character,
-        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 fn push_escaped(out: &mut String, character: char) {
     match character {
