@@ -35,14 +35,14 @@ fn causal(case: &Case, answers: &dyn Answers) -> Judged {
     let expected = format!("{n} rows that do not depend on the token after them, and a last row that depends on its own");
     let at = |position: usize| Place { position: Some(position), token: Some(ask::token(case, other)), ..Place::default() };
     for position in 0..n {
-        let differing = differences(&first, &second, position);
+        let differing = differences(&first, &second, position)?;
         if differing > 0 {
             let observed =
                 format!("row {position} differs in {differing} of {} values when token {n} is {other} and not {last}", first.vocab);
             return Ok(Verdict::falsified(expected, observed).at(at(position)).owned_by(Owner::Kernel));
         }
     }
-    let differing = differences(&first, &second, n);
+    let differing = differences(&first, &second, n)?;
     if differing == 0 {
         let observed = format!("row {n} is the same, bit for bit, when its token is {other} and not {last}");
         return Ok(Verdict::falsified(expected, observed).at(at(n)).owned_by(Owner::Runtime));
@@ -51,10 +51,27 @@ fn causal(case: &Case, answers: &dyn Answers) -> Judged {
     Ok(Verdict::corroborated((n + 1) * first.vocab, expected, observed))
 }
 
-/// How many values of a row differ in their bits. Both answers have this row: their shape was judged when they were asked for.
-fn differences(first: &Logits, second: &Logits, position: usize) -> usize {
+/// How many values of a row differ in their bits. A row that one answer lacks, or has shorter, is an error: it must not count as different,
+/// because the last row has to be.
+fn differences(first: &Logits, second: &Logits, position: usize) -> Judged<usize> {
     let (Some(a), Some(b)) = (first.row(position), second.row(position)) else {
-        return first.vocab;
+        return Err(ask::missing("both answers to have every row", &format!("row {position} is missing")));
     };
-    (0..a.len()).filter(|&i| a[i].to_bits() != b[i].to_bits()).count()
+    if a.len() != b.len() {
+        return Err(ask::missing("rows of one length", &format!("{} and {} values at row {position}", a.len(), b.len())));
+    }
+    Ok((0..a.len()).filter(|&i| a[i].to_bits() != b[i].to_bits()).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_missing_or_short_is_an_error_and_no_difference() {
+        let rows = |n: usize, vocab: usize| Logits { n, vocab, values: vec![1.0; n * vocab] };
+        assert_eq!(differences(&rows(2, 3), &rows(2, 3), 1).unwrap(), 0);
+        assert!(differences(&rows(2, 3), &rows(1, 3), 1).is_err());
+        assert!(differences(&rows(2, 3), &rows(2, 2), 1).is_err());
+    }
 }
