@@ -12,17 +12,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
-use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use half::{bf16, f16};
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
 use crate::error::{FileError, InFile, ModelError, Result};
-use crate::format;
+use crate::{Dtype, format, quant};
 
 /// The largest `tokenizer.json` that is read. The largest published ones have about 35 MB (262,144 tokens).
 pub const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
@@ -142,53 +140,25 @@ impl<'a> IntoIterator for &'a Tensors {
     }
 }
 
-/// The type of a tensor's elements. Every value of every dtype here is an f32 exactly.
-///
-/// Weights are `F32`, `F16` or `BF16`. `U8` and `Bool` occur only in causal masks that old gpt2 checkpoints carry and that no
-/// runtime reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Dtype {
-    /// IEEE binary32.
-    F32,
-    /// IEEE binary16.
-    F16,
-    /// The upper half of a binary32.
-    BF16,
-    /// An unsigned byte.
-    U8,
-    /// A byte that is 0 or 1.
-    Bool,
+/// How the elements of a tensor lie in its bytes, where that is not row-major order of its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Order {
+    /// Row-major order of the shape.
+    #[default]
+    RowMajor,
+    /// The rows of each of that many heads are laid out for a rotary embedding that turns neighbours (GGUF's llama): in a head of `d` rows,
+    /// row `i` of the first half lies at `2 i`, row `i` of the second at `2 i + 1`.
+    InterleavedHeads(usize),
+    /// A matrix of shape `(n, m)` lies as `(m, n)`.
+    Transposed,
 }
 
-impl Dtype {
-    /// Bytes per element.
-    pub fn size(self) -> usize {
-        match self {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
-            Dtype::U8 | Dtype::Bool => 1,
-        }
-    }
-}
-
-impl Display for Dtype {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Dtype::F32 => "F32",
-            Dtype::F16 => "F16",
-            Dtype::BF16 => "BF16",
-            Dtype::U8 => "U8",
-            Dtype::Bool => "BOOL",
-        })
-    }
-}
-
-/// A tensor: a dtype, a shape, and its elements little-endian in row-major order. A clone shares the elements.
+/// A tensor: a dtype, a shape, and its elements, little-endian, in row-major order unless it says otherwise. A clone shares the elements.
 #[derive(Debug, Clone)]
 pub struct Tensor {
     dtype: Dtype,
     shape: Vec<usize>,
+    order: Order,
     bytes: Bytes,
 }
 
@@ -216,11 +186,11 @@ impl Tensor {
     ///
     /// [`ModelError::WrongBytes`] unless `bytes` is as long as the shape and the dtype need.
     pub fn owned(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Result<Self> {
-        let needed = bytes_of(dtype, &shape);
+        let needed = dtype.bytes_of(&shape);
         if needed != Some(bytes.len()) {
             return Err(ModelError::WrongBytes { shape, dtype, needed, held: bytes.len() }.into());
         }
-        Ok(Tensor { dtype, shape, bytes: Bytes::Owned(bytes.into()) })
+        Ok(Tensor { dtype, shape, order: Order::RowMajor, bytes: Bytes::Owned(bytes.into()) })
     }
 
     /// A tensor of the given values, each rounded to `dtype` (to nearest, ties to even). For `U8` the value is rounded to a whole
@@ -230,12 +200,9 @@ impl Tensor {
     ///
     /// [`ModelError::WrongBytes`] unless there are as many values as the shape has elements.
     pub fn from_f32(dtype: Dtype, shape: Vec<usize>, values: &[f32]) -> Result<Self> {
-        let bytes = match dtype {
-            Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-            Dtype::BF16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
-            Dtype::U8 => values.iter().map(|v| v.round_ties_even() as u8).collect(),
-            Dtype::Bool => values.iter().map(|v| u8::from(*v != 0.0)).collect(),
+        let row = shape.last().copied().unwrap_or(1);
+        let Some(bytes) = quant::quantize(dtype, values, row) else {
+            return Err(ModelError::WrongBytes { needed: dtype.bytes_of(&shape), shape, dtype, held: 0 }.into());
         };
         Self::owned(dtype, shape, bytes)
     }
@@ -243,7 +210,12 @@ impl Tensor {
     /// A tensor that lies in a mapped file. `None` if the range is not in the map or not as long as the tensor.
     pub(crate) fn mapped(dtype: Dtype, shape: Vec<usize>, file: &Arc<MappedFile>, range: Range<usize>) -> Option<Self> {
         let held = file.map.get(range.clone())?.len();
-        (bytes_of(dtype, &shape) == Some(held)).then(|| Tensor { dtype, shape, bytes: Bytes::Mapped { file: Arc::clone(file), range } })
+        (dtype.bytes_of(&shape) == Some(held)).then(|| Tensor {
+            dtype,
+            shape,
+            order: Order::RowMajor,
+            bytes: Bytes::Mapped { file: Arc::clone(file), range },
+        })
     }
 
     /// The file that the tensor lies in, unless it was made in memory.
@@ -272,27 +244,59 @@ impl Tensor {
         }
     }
 
-    /// How many elements there are.
-    pub fn n_elements(&self) -> usize {
-        self.bytes().len() / self.dtype.size()
+    /// How the elements lie in the bytes.
+    pub fn order(&self) -> Order {
+        self.order
     }
 
-    /// The elements, each widened exactly. Read byte by byte, so that the file's alignment does not matter.
+    /// The same bytes of a tensor whose shape was that of its bytes, said to lie in that order. The shape stays what it is, except that of a
+    /// transposed matrix, which is turned. `None` if such bytes cannot: heads that do not divide the rows or have an odd number of them, or
+    /// no matrix.
+    #[must_use]
+    pub fn in_order(mut self, order: Order) -> Option<Tensor> {
+        let fits = match order {
+            Order::RowMajor => true,
+            Order::InterleavedHeads(heads) => {
+                let rows = self.shape.first().copied().unwrap_or(0);
+                self.dtype != Dtype::AprQ4 && heads > 0 && rows.is_multiple_of(2 * heads)
+            }
+            Order::Transposed => self.shape.len() == 2,
+        };
+        self.order = order;
+        if order == Order::Transposed {
+            self.shape.reverse();
+        }
+        fits.then_some(self)
+    }
+
+    /// How many elements there are.
+    pub fn n_elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The elements in row-major order of the shape, each widened exactly. Read byte by byte, so that the file's alignment does not matter.
     pub fn to_f32(&self) -> Vec<f32> {
-        let bytes = self.bytes();
-        match self.dtype {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::U8 => bytes.iter().map(|b| f32::from(*b)).collect(),
-            Dtype::Bool => bytes.iter().map(|b| f32::from(*b != 0)).collect(),
+        let mut stored = vec![0f32; self.n_elements()];
+        quant::dequantize(self.dtype, self.bytes(), &mut stored);
+        match self.order {
+            Order::RowMajor => stored,
+            Order::InterleavedHeads(heads) => {
+                let rows = self.shape[0];
+                let width = stored.len() / rows.max(1);
+                (0..rows).flat_map(|row| &stored[interleaved(row, rows / heads) * width..][..width]).copied().collect()
+            }
+            Order::Transposed => {
+                let (n, m) = (self.shape[0], self.shape[1]);
+                (0..n).flat_map(|i| (0..m).map(move |j| (i, j))).map(|(i, j)| stored[j * n + i]).collect()
+            }
         }
     }
 }
 
-/// The bytes that a tensor needs; `None` if that is more than an address can reach.
-pub(crate) fn bytes_of(dtype: Dtype, shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(dtype.size(), |bytes, dim| bytes.checked_mul(*dim))
+/// Where row `row` lies among rows of heads of `head_dim`, each laid out for neighbours.
+pub(crate) fn interleaved(row: usize, head_dim: usize) -> usize {
+    let (head, i, half) = (row / head_dim, row % head_dim, head_dim / 2);
+    head * head_dim + if i < half { 2 * i } else { 2 * (i - half) + 1 }
 }
 
 #[cfg(test)]

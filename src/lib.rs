@@ -5,6 +5,7 @@
 //! file is believed before it is checked: see [`Error`] for each way in which a folder can be refused.
 
 pub mod checkpoint;
+pub mod dtype;
 pub mod error;
 pub mod escape;
 pub mod evaluate;
@@ -12,10 +13,12 @@ pub mod format;
 pub mod generate;
 pub mod kernel;
 pub mod model;
+pub mod quant;
 pub mod sketch;
 pub mod tokenizer;
 
-pub use checkpoint::{Checkpoint, Dtype, Tensor, Tensors};
+pub use checkpoint::{Checkpoint, Order, Tensor, Tensors};
+pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use escape::Escaped;
 pub use model::config::{Activation, Architecture, Config, RopeConfig, RopeScaling};

@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 pub(crate) mod json;
+pub mod layout;
 pub mod safetensors;
 pub(crate) mod shards;
 pub(crate) mod sniff;

@@ -38,7 +38,8 @@ use safetensors::SafeTensors;
 
 use self::header::Entry;
 use super::{file, sniff};
-use crate::checkpoint::{Dtype, MappedFile, Tensor, bytes_of};
+use crate::checkpoint::{MappedFile, Tensor};
+use crate::dtype::Dtype;
 use crate::error::{FileError, InFile, Result, SafetensorsError};
 
 type Checked<T> = std::result::Result<T, SafetensorsError>;
@@ -155,8 +156,8 @@ fn check_entry(entry: &Entry, expected: u64) -> Checked<()> {
 fn needed(dtype: Dtype, shape: &[u64]) -> Option<u64> {
     let dims: Vec<usize> = shape.iter().map(|dim| usize::try_from(*dim).ok()).collect::<Option<_>>()?;
     let without_zeros: Vec<usize> = dims.iter().map(|dim| (*dim).max(1)).collect();
-    bytes_of(dtype, &without_zeros).filter(|bytes| *bytes <= isize::MAX as usize)?;
-    bytes_of(dtype, &dims).map(|bytes| bytes as u64)
+    dtype.bytes_of(&without_zeros).filter(|bytes| *bytes <= isize::MAX as usize)?;
+    dtype.bytes_of(&dims).map(|bytes| bytes as u64)
 }
 
 /// The dtype of that name, if the engine reads it. Old gpt2 checkpoints carry causal masks of bytes (`h.0.attn.bias`), which every

@@ -181,7 +181,7 @@ proptest! {
         ];
         let mut written = std::collections::BTreeMap::new();
         for (name, dtype, shape) in tensors {
-            let bytes = bytes_of(DTYPES[dtype].1, &shape).unwrap();
+            let bytes = DTYPES[dtype].1.bytes_of(&shape).unwrap();
             let data: Vec<u8> = (0..bytes).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
             if name != "__metadata__" {
                 written.insert(name, (dtype, shape, data));
