@@ -113,7 +113,7 @@ pub(super) fn tensor_rounded_to_f16(surgery: &mut Surgery<'_>, _: f64) -> Result
 pub(super) fn bytes_swapped(surgery: &mut Surgery<'_>, _: f64) -> Result {
     let name = surgery.part(surgery.last_layer(), Part::AttentionNorm)?;
     surgery.edit_bytes(&name, |dtype, mut bytes| {
-        bytes.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
+        bytes.chunks_exact_mut(dtype.block().1).for_each(<[u8]>::reverse);
         (dtype, bytes)
     })
 }
