@@ -274,6 +274,32 @@ impl Tensor {
         self.shape.iter().product()
     }
 
+    /// The first element, in the order in which they are stored, that is NaN or infinite, and its place.
+    pub(crate) fn first_not_finite(&self) -> Option<(usize, f32)> {
+        // A whole number of blocks of every dtype. A block is tested without a branch, and only a bad one is looked through.
+        const STRETCH: usize = 4096;
+        let (block, block_bytes) = self.dtype.block();
+        let mut numbers = vec![0f32; STRETCH];
+        let mut look = |first: usize, bytes: &[u8], decode: &dyn Fn(&[u8], &mut [f32])| {
+            let numbers = &mut numbers[..(self.n_elements() - first).min(STRETCH)];
+            decode(bytes, numbers);
+            if numbers.iter().fold(true, |fine, v| fine & v.is_finite()) {
+                return None;
+            }
+            let bad = numbers.iter().position(|v| !v.is_finite())?;
+            Some((first + bad, numbers[bad]))
+        };
+        let stretches = |bytes: usize| (0..).step_by(STRETCH).zip(self.bytes()[bytes..].chunks(STRETCH / block * block_bytes));
+        match self.dtype {
+            Dtype::AprQ8 => {
+                let scale = quant::apr_q8_scale(self.bytes());
+                stretches(4).find_map(|(first, bytes)| look(first, bytes, &|bytes, out| quant::dequantize_apr_q8(scale, bytes, out)))
+            }
+            Dtype::AprQ4 if !self.n_elements().is_multiple_of(block) => self.to_f32().into_iter().enumerate().find(|(_, v)| !v.is_finite()),
+            dtype => stretches(0).find_map(|(first, bytes)| look(first, bytes, &|bytes, out| quant::dequantize(dtype, bytes, out))),
+        }
+    }
+
     /// The elements in row-major order of the shape, each widened exactly. Read byte by byte, so that the file's alignment does not matter.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut stored = vec![0f32; self.n_elements()];
@@ -331,6 +357,37 @@ mod tests {
         assert_eq!(round(Dtype::BF16, 1.0 + 3.0 * 2f32.powi(-8)), 1.0 + 2f32.powi(-6));
         assert_eq!(round(Dtype::F16, 1e9), f32::INFINITY);
         assert!(round(Dtype::F16, f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn the_first_number_that_is_not_finite_is_found_wherever_it_is() {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+            for n in [1, 4095, 4096, 4097, 9000] {
+                for (bad, shown) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
+                    let mut values = vec![1.0; n];
+                    let found = |values: &[f32]| Tensor::from_f32(dtype, vec![n], values).unwrap().first_not_finite();
+                    assert_eq!(found(&values), None);
+                    values[n - 1] = bad;
+                    let (index, value) = found(&values).unwrap();
+                    assert_eq!((index, value.to_string().as_str()), (n - 1, shown), "{dtype} of {n}");
+                }
+            }
+        }
+    }
+
+    /// The same matrix of three heads of four rows, stored for neighbours, and one stored the other way round.
+    #[test]
+    fn a_stored_order_changes_no_element() {
+        let logical: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let stored: Vec<f32> =
+            [0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11].iter().flat_map(|row| [2.0 * *row as f32, 2.0 * *row as f32 + 1.0]).collect();
+        let tensor = Tensor::from_f32(Dtype::F32, vec![12, 2], &stored).unwrap().in_order(Order::InterleavedHeads(3)).unwrap();
+        assert_eq!(tensor.to_f32(), logical);
+        let turned: Vec<f32> = (0..24).map(|i| (i % 12 * 2 + i / 12) as f32).collect();
+        let tensor = Tensor::from_f32(Dtype::F32, vec![2, 12], &turned).unwrap().in_order(Order::Transposed).unwrap();
+        assert_eq!((tensor.shape(), tensor.to_f32()), ([12, 2].as_slice(), logical));
+        let odd = |order| Tensor::from_f32(Dtype::F32, vec![6], &[0.0; 6]).unwrap().in_order(order).is_none();
+        assert!(odd(Order::InterleavedHeads(2)) && odd(Order::InterleavedHeads(0)) && odd(Order::Transposed));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Activations times weights: `y[r][j] = sum over k of x[r][k] * w[j][k]`.
 //!
-//! Weights stay as the file has them. An aligned F32 row is used in place; other rows are widened into a scratch of a few
-//! rows, which is exact. A Conv1D weight lies the other way round, `(in, out)`: its columns are turned into rows on the
-//! way into the scratch, so that the sum is the same sum. Cost: `rows * n_in * n_out` products, and one widening of the
-//! weights for every 32 rows.
+//! Weights stay as the file has them, quantized ones too. An aligned F32 row is used in place; other rows are decoded into a scratch of a
+//! few rows, which is exact: every number that a block stands for is an `f32`. A Conv1D weight of floats may lie the other way round,
+//! `(in, out)`: its columns are turned into rows on the way into the scratch, so that the sum is the same sum. Activations are never
+//! quantized. Cost: `rows * n_in * n_out` products, and one decoding of the weights for every 32 rows.
 
 use super::lanes::{LANES, dots};
 use super::widen::{Float, widen};
 use super::{Isa, per_isa};
+use crate::{Dtype, quant};
 
 /// Rows of activations that share one widening of the weights; at hidden size 256 they fit the first cache.
 const BLOCK_ROWS: usize = 32;
@@ -35,27 +36,57 @@ pub enum Layout {
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a> {
     bytes: &'a [u8],
-    float: Float,
+    stored: Stored,
     layout: Layout,
     n_out: usize,
     n_in: usize,
+}
+
+/// How the numbers of a weight are stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stored {
+    Float(Float),
+    /// Codes of one byte, and the one scale of all.
+    AprQ8 {
+        scale: f32,
+    },
+    Blocks(Dtype),
+}
+
+impl Stored {
+    /// Bytes of a row of `n` numbers.
+    fn row_bytes(self, n: usize) -> usize {
+        match self {
+            Stored::Float(float) => n * float.size(),
+            Stored::AprQ8 { .. } => n,
+            Stored::Blocks(dtype) => n / dtype.block().0 * dtype.block().1,
+        }
+    }
 }
 
 impl<'a> Weights<'a> {
     /// The weight in `bytes`, little endian.
     ///
     /// # Panics
-    /// If `bytes` is not `n_out * n_in` numbers long.
-    pub fn new(bytes: &'a [u8], float: Float, layout: Layout, n_out: usize, n_in: usize) -> Self {
-        let numbers = n_out.checked_mul(n_in).and_then(|n| n.checked_mul(float.size()));
-        assert_eq!(Some(bytes.len()), numbers, "bytes of a weight of {n_out} rows of {n_in}");
-        Weights { bytes, float, layout, n_out, n_in }
+    /// If `bytes` is not `n_out` rows of `n_in` numbers long, if a row is not a whole number of blocks, if `dtype` is none of a weight, or
+    /// if numbers that do not stand on their own lie `(in, out)`.
+    pub fn new(bytes: &'a [u8], dtype: Dtype, layout: Layout, n_out: usize, n_in: usize) -> Self {
+        assert!(dtype.is_weight(), "weights of dtype {dtype}");
+        assert_eq!(Some(bytes.len()), dtype.bytes_of(&[n_out, n_in]), "bytes of a weight of {n_out} rows of {n_in}");
+        let (stored, bytes) = match Float::of(dtype) {
+            Some(float) => (Stored::Float(float), bytes),
+            None if dtype == Dtype::AprQ8 => (Stored::AprQ8 { scale: quant::apr_q8_scale(bytes) }, &bytes[4..]),
+            None => (Stored::Blocks(dtype), bytes),
+        };
+        assert!(layout == Layout::OutIn || matches!(stored, Stored::Float(_)), "{dtype} columns");
+        assert!(n_in.is_multiple_of(dtype.block().0), "rows of {n_in} in blocks of {dtype}");
+        Weights { bytes, stored, layout, n_out, n_in }
     }
 
     /// Rows `first..first + n`, one after another, where they can be used as they lie.
     #[inline(always)]
     fn in_place(&self, first: usize, n: usize) -> Option<&'a [f32]> {
-        if self.float != Float::F32 || self.layout != Layout::OutIn || cfg!(target_endian = "big") {
+        if self.stored != Stored::Float(Float::F32) || self.layout != Layout::OutIn || cfg!(target_endian = "big") {
             return None;
         }
         let bytes = &self.bytes[first * self.n_in * 4..(first + n) * self.n_in * 4];
@@ -64,30 +95,40 @@ impl<'a> Weights<'a> {
         (head.is_empty() && tail.is_empty()).then_some(rows)
     }
 
-    /// Widens rows `first..first + n` to `out`, one after another.
+    /// Decodes rows `first..first + n` to `out`, one after another.
     #[inline(always)]
-    fn widen_panel(&self, first: usize, n: usize, out: &mut [f32]) {
-        let size = self.float.size();
-        match self.layout {
-            Layout::OutIn => {
-                let bytes = &self.bytes[first * self.n_in * size..(first + n) * self.n_in * size];
-                widen(self.float, bytes, &mut out[..n * self.n_in]);
+    pub(crate) fn decode(&self, first: usize, n: usize, out: &mut [f32]) {
+        match (self.layout, self.stored) {
+            (Layout::OutIn, stored) => {
+                let row = stored.row_bytes(self.n_in);
+                let bytes = &self.bytes[first * row..(first + n) * row];
+                let out = &mut out[..n * self.n_in];
+                match stored {
+                    Stored::Float(float) => widen(float, bytes, out),
+                    Stored::AprQ8 { scale } => quant::dequantize_apr_q8(scale, bytes, out),
+                    Stored::Blocks(dtype) => quant::dequantize(dtype, bytes, out),
+                }
             }
-            Layout::InOut => {
-                // Blocks of 16 x 16: a block is read by its rows and written by whole cache lines.
-                let mut block = [[0f32; PANEL_TURNED]; 16];
-                for k in (0..self.n_in).step_by(16) {
-                    let depth = (self.n_in - k).min(16);
-                    for (kk, row) in block[..depth].iter_mut().enumerate() {
-                        let start = ((k + kk) * self.n_out + first) * size;
-                        widen(self.float, &self.bytes[start..start + n * size], &mut row[..n]);
-                    }
-                    for j in 0..n {
-                        let out = &mut out[j * self.n_in + k..][..depth];
-                        for (out, row) in out.iter_mut().zip(&block) {
-                            *out = row[j];
-                        }
-                    }
+            (Layout::InOut, Stored::Float(float)) => self.turn(float, first, n, out),
+            (Layout::InOut, _) => unreachable!("`new` refuses such weights"),
+        }
+    }
+
+    /// Columns `first..first + n` of floats that lie `(in, out)`, as rows. By blocks of 16 x 16: a block is read by its rows and written by
+    /// whole cache lines.
+    #[inline(always)]
+    fn turn(&self, float: Float, first: usize, n: usize, out: &mut [f32]) {
+        let mut block = [[0f32; PANEL_TURNED]; 16];
+        for k in (0..self.n_in).step_by(16) {
+            let depth = (self.n_in - k).min(16);
+            for (kk, row) in block[..depth].iter_mut().enumerate() {
+                let start = ((k + kk) * self.n_out + first) * float.size();
+                widen(float, &self.bytes[start..start + n * float.size()], &mut row[..n]);
+            }
+            for j in 0..n {
+                let out = &mut out[j * self.n_in + k..][..depth];
+                for (out, row) in out.iter_mut().zip(&block) {
+                    *out = row[j];
                 }
             }
         }
@@ -136,12 +177,14 @@ per_isa! {
 
 #[inline(always)]
 fn block_body(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) {
-    if w.layout == Layout::InOut && x.len() < TOGETHER * w.n_in {
+    if let (Layout::InOut, Stored::Float(float)) = (w.layout, w.stored)
+        && x.len() < TOGETHER * w.n_in
+    {
         for (x, y) in x.chunks_exact(w.n_in).zip(y.chunks_exact_mut(n)) {
             let (panels, rest) = y.as_chunks_mut::<PANEL_STRAIGHT>();
             let past = first + panels.len() * PANEL_STRAIGHT;
-            panels.iter_mut().enumerate().for_each(|(i, y)| *y = straight(w, first + i * PANEL_STRAIGHT, x));
-            rest.iter_mut().enumerate().for_each(|(i, y)| [*y] = straight(w, past + i, x));
+            panels.iter_mut().enumerate().for_each(|(i, y)| *y = straight(w, float, first + i * PANEL_STRAIGHT, x));
+            rest.iter_mut().enumerate().for_each(|(i, y)| [*y] = straight(w, float, past + i, x));
         }
         return;
     }
@@ -154,7 +197,7 @@ fn block_body(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) 
             Some(panel) => rows.iter_mut().zip(panel.chunks_exact(w.n_in)).for_each(|(row, w)| *row = w),
             None => {
                 scratch.resize(panel * w.n_in, 0f32);
-                w.widen_panel(first + j, n_panel, &mut scratch);
+                w.decode(first + j, n_panel, &mut scratch);
                 rows.iter_mut().zip(scratch.chunks_exact(w.n_in)).for_each(|(row, w)| *row = w);
             }
         }
@@ -190,12 +233,12 @@ fn columns(w: &[&[f32]], x: &[f32], y: &mut [f32], stride: usize) {
 /// `N` columns for one row of activations, straight from `(in, out)`: turning the weights around would take longer than
 /// using them. Accumulator `l` of every column is a row of `lanes`, so the sums are those of [`dots`].
 #[inline(always)]
-fn straight<const N: usize>(w: Weights<'_>, first: usize, x: &[f32]) -> [f32; N] {
+fn straight<const N: usize>(w: Weights<'_>, float: Float, first: usize, x: &[f32]) -> [f32; N] {
     let mut lanes = [[0f32; N]; LANES];
     for (k, x) in x.iter().enumerate() {
-        let start = (k * w.n_out + first) * w.float.size();
+        let start = (k * w.n_out + first) * float.size();
         let mut row = [0f32; N];
-        widen(w.float, &w.bytes[start..start + N * w.float.size()], &mut row);
+        widen(float, &w.bytes[start..start + N * float.size()], &mut row);
         let lane = &mut lanes[k % LANES];
         for j in 0..N {
             lane[j] += x * row[j];
@@ -221,12 +264,8 @@ mod tests {
     }
 
     /// The same numbers as bytes of each dtype, layout and alignment.
-    fn stored(w: &[f32], n_out: usize, n_in: usize, float: Float, layout: Layout, offset: usize) -> (Vec<u8>, usize) {
-        let number = |v: f32| match float {
-            Float::F32 => v.to_le_bytes().to_vec(),
-            Float::F16 => half::f16::from_f32(v).to_le_bytes().to_vec(),
-            Float::BF16 => half::bf16::from_f32(v).to_le_bytes().to_vec(),
-        };
+    fn stored(w: &[f32], n_out: usize, n_in: usize, dtype: Dtype, layout: Layout, offset: usize) -> (Vec<u8>, usize) {
+        let number = |v: f32| quant::quantize(dtype, &[v], 1).expect("a scalar");
         let mut bytes = vec![0u8; offset];
         match layout {
             Layout::OutIn => w.iter().for_each(|&v| bytes.extend(number(v))),
@@ -245,11 +284,11 @@ mod tests {
         let w = exact(n_in as u64 + 1, n_out * n_in);
         let x = seeds::values(n_out as u64 + 7, rows * n_in);
         let expected = seeds::bits(&naive(&w, &x, n_in));
-        for float in [Float::F32, Float::F16, Float::BF16] {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
             for layout in [Layout::OutIn, Layout::InOut] {
                 for offset in [0, 1, 4] {
-                    let (bytes, offset) = stored(&w, n_out, n_in, float, layout, offset);
-                    let weights = Weights::new(&bytes[offset..], float, layout, n_out, n_in);
+                    let (bytes, offset) = stored(&w, n_out, n_in, dtype, layout, offset);
+                    let weights = Weights::new(&bytes[offset..], dtype, layout, n_out, n_in);
                     for isa in Isa::all() {
                         for parallel in [false, true] {
                             let mut y = vec![f32::NAN; rows * n_out];
@@ -261,7 +300,7 @@ mod tests {
                             assert_eq!(
                                 seeds::bits(&y),
                                 expected,
-                                "({n_out}, {n_in}) x {rows}: {float:?} {layout:?} at {offset}, {isa:?}, parallel {parallel}"
+                                "({n_out}, {n_in}) x {rows}: {dtype} {layout:?} at {offset}, {isa:?}, parallel {parallel}"
                             );
                         }
                     }
@@ -287,8 +326,8 @@ mod tests {
     #[test]
     fn nothing_in_gives_zero_and_nothing_out_gives_nothing() {
         let mut y = [1.0, 1.0];
-        matmul(Isa::best(), false, Weights::new(&[], Float::F32, Layout::OutIn, 2, 0), &[], &mut y, 1);
+        matmul(Isa::best(), false, Weights::new(&[], Dtype::F32, Layout::OutIn, 2, 0), &[], &mut y, 1);
         assert_eq!(y, [0.0, 0.0]);
-        matmul(Isa::best(), false, Weights::new(&[], Float::F32, Layout::OutIn, 0, 3), &[0.0; 3], &mut [], 1);
+        matmul(Isa::best(), false, Weights::new(&[], Dtype::F32, Layout::OutIn, 0, 3), &[0.0; 3], &mut [], 1);
     }
 }

@@ -31,22 +31,6 @@ impl Float {
             Float::F16 | Float::BF16 => 2,
         }
     }
-
-    /// The first number in `bytes` that is NaN or infinite, and its index.
-    pub fn first_not_finite(self, bytes: &[u8]) -> Option<(usize, f32)> {
-        // Searched by blocks: a block is tested without a branch, and only a bad one is looked through.
-        const BLOCK: usize = 1024;
-        let mut numbers = [0f32; BLOCK];
-        for (i, block) in bytes.chunks(BLOCK * self.size()).enumerate() {
-            let numbers = &mut numbers[..block.len() / self.size()];
-            widen(self, block, numbers);
-            if numbers.iter().fold(false, |bad, v| bad | !v.is_finite()) {
-                let bad = numbers.iter().position(|v| !v.is_finite())?;
-                return Some((i * BLOCK + bad, numbers[bad]));
-            }
-        }
-        None
-    }
 }
 
 /// Writes the numbers in `bytes`, little endian, to `out`. Both hold the same count.
@@ -83,26 +67,6 @@ fn f16(bits: u16) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_number_that_is_not_finite_is_found_wherever_it_is() {
-        for float in [Float::F32, Float::F16, Float::BF16] {
-            for n in [1, 1023, 1024, 1025, 3000] {
-                for (hostile, bits) in [("NaN", 0x7FC0_0000u32), ("-inf", 0xFF80_0000)] {
-                    let number = |bits: u32| match float {
-                        Float::F32 => bits.to_le_bytes().to_vec(),
-                        Float::F16 => half::f16::from_f32(f32::from_bits(bits)).to_le_bytes().to_vec(),
-                        Float::BF16 => half::bf16::from_f32(f32::from_bits(bits)).to_le_bytes().to_vec(),
-                    };
-                    let mut bytes = number(0x3F80_0000).repeat(n);
-                    assert_eq!(float.first_not_finite(&bytes), None);
-                    bytes.splice((n - 1) * float.size().., number(bits));
-                    let (index, value) = float.first_not_finite(&bytes).unwrap();
-                    assert_eq!((index, value.to_string().as_str()), (n - 1, hostile), "{float:?} of {n}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn every_f16_and_every_bf16_widens_to_the_number_it_is() {

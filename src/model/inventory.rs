@@ -17,10 +17,10 @@
 use std::collections::BTreeSet;
 
 use super::layers::{Embedding, LayerNorm, Linear, RmsNorm};
+use crate::checkpoint::Order;
 use crate::error::ModelError;
 use crate::kernel::matmul::Layout;
-use crate::kernel::widen::Float;
-use crate::{Result, Tensor, Tensors};
+use crate::{Dtype, Result, Tensor, Tensors};
 
 /// The name of the head, the same in every architecture.
 const HEAD: &str = "lm_head.weight";
@@ -45,7 +45,7 @@ impl<'a> Inventory<'a> {
     }
 
     /// The tensor `name`, of that shape, every value a finite number.
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<(Tensor, Float)> {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let Some((stored, tensor)) = self.find(name) else {
             return Err(ModelError::MissingTensor { tensor: name.to_owned(), shape: shape.to_owned() }.into());
         };
@@ -54,32 +54,55 @@ impl<'a> Inventory<'a> {
             let (found, expected) = (tensor.shape().to_owned(), shape.to_owned());
             return Err(ModelError::WrongShape { tensor: stored.to_owned(), found, expected }.into());
         }
-        let Some(float) = Float::of(tensor.dtype()) else {
+        if !tensor.dtype().is_weight() {
             return Err(ModelError::WrongDtype { tensor: stored.to_owned(), found: tensor.dtype() }.into());
-        };
-        if let Some((index, value)) = float.first_not_finite(tensor.bytes()) {
+        }
+        if let Some((index, value)) = tensor.first_not_finite() {
             let (tensor, n_elements) = (stored.to_owned(), tensor.n_elements());
             return Err(ModelError::NotFinite { tensor, index, n_elements, value }.into());
         }
-        Ok((tensor.clone(), float))
+        Ok(tensor.clone())
     }
 
     fn vector(&mut self, name: &str, n: usize) -> Result<Vec<f32>> {
-        Ok(self.take(name, &[n])?.0.to_f32())
+        Ok(self.take(name, &[n])?.to_f32())
+    }
+
+    /// A matrix that products can take row by row as it lies, and how it lies: what cannot be taken so is widened once, here. That is a
+    /// matrix whose rows blocks cross, a transposed one of blocks, or one that lies in heads where no query or key is computed from it.
+    fn matrix(&mut self, name: &str, shape: [usize; 2]) -> Result<(Tensor, Order)> {
+        let tensor = self.take(name, &shape)?;
+        let (block, _) = tensor.dtype().block();
+        let row = if tensor.order() == Order::Transposed { shape[0] } else { shape[1] };
+        if row.is_multiple_of(block) {
+            let order = tensor.order();
+            return Ok((tensor, order));
+        }
+        Ok((Tensor::from_f32(Dtype::F32, shape.to_vec(), &tensor.to_f32())?, Order::RowMajor))
+    }
+
+    /// A matrix in row-major order or transposed, floats if it then lies as `needs_floats` says.
+    fn product(&mut self, name: &str, shape: [usize; 2], as_it_stands: Layout, turned: Layout) -> Result<(Tensor, Layout)> {
+        let (tensor, order) = self.matrix(name, shape)?;
+        let layout = if order == Order::Transposed { turned } else { as_it_stands };
+        if layout == Layout::OutIn || tensor.dtype().is_scalar() {
+            return Ok((tensor, layout));
+        }
+        Ok((Tensor::from_f32(Dtype::F32, shape.to_vec(), &tensor.to_f32())?, as_it_stands))
     }
 
     /// `name.weight (n_out, n_in)` and, if `bias`, `name.bias (n_out)`.
     pub(crate) fn linear(&mut self, name: &str, n_out: usize, n_in: usize, bias: bool) -> Result<Linear> {
-        let (weight, float) = self.take(&format!("{name}.weight"), &[n_out, n_in])?;
+        let (weight, layout) = self.product(&format!("{name}.weight"), [n_out, n_in], Layout::OutIn, Layout::InOut)?;
         let bias = if bias { Some(self.vector(&format!("{name}.bias"), n_out)?) } else { None };
-        Ok(Linear { weight, float, layout: Layout::OutIn, n_out, n_in, bias })
+        Ok(Linear { weight, layout, n_out, n_in, bias })
     }
 
     /// `name.weight (n_in, n_out)` and `name.bias (n_out)`.
     pub(crate) fn conv1d(&mut self, name: &str, n_in: usize, n_out: usize) -> Result<Linear> {
-        let (weight, float) = self.take(&format!("{name}.weight"), &[n_in, n_out])?;
+        let (weight, layout) = self.product(&format!("{name}.weight"), [n_in, n_out], Layout::InOut, Layout::OutIn)?;
         let bias = Some(self.vector(&format!("{name}.bias"), n_out)?);
-        Ok(Linear { weight, float, layout: Layout::InOut, n_out, n_in, bias })
+        Ok(Linear { weight, layout, n_out, n_in, bias })
     }
 
     /// `name.weight (n)`.
@@ -95,8 +118,13 @@ impl<'a> Inventory<'a> {
 
     /// `name.weight (rows, width)`.
     pub(crate) fn embedding(&mut self, name: &str, rows: usize, width: usize) -> Result<Embedding> {
-        let (weight, float) = self.take(&format!("{name}.weight"), &[rows, width])?;
-        Ok(Embedding { weight, float, rows, width })
+        let name = format!("{name}.weight");
+        let (weight, order) = self.matrix(&name, [rows, width])?;
+        let weight = match order {
+            Order::RowMajor => weight,
+            _ => Tensor::from_f32(Dtype::F32, vec![rows, width], &weight.to_f32())?,
+        };
+        Ok(Embedding { weight, rows, width })
     }
 
     /// The embedding `name` and the head, which is the embedding again where the two are tied.
@@ -116,8 +144,8 @@ impl<'a> Inventory<'a> {
         {
             return Err(ModelError::UntiedHead { head: HEAD.to_owned(), embedding: stored.to_owned() }.into());
         }
-        let Embedding { weight, float, .. } = embedding.clone();
-        Ok((embedding, Linear { weight, float, layout: Layout::OutIn, n_out: rows, n_in: width, bias: None }))
+        let weight = embedding.weight.clone();
+        Ok((embedding, Linear { weight, layout: Layout::OutIn, n_out: rows, n_in: width, bias: None }))
     }
 
     /// Refuses what was not taken, unless `inert` knows its name without the prefix.

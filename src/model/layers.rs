@@ -1,11 +1,11 @@
 //! The layers that architectures are made of: weights that stay as the file has them, and how a pass goes through them.
 
 use crate::Tensor;
+use crate::checkpoint::{Order, interleaved};
 use crate::kernel::Isa;
 use crate::kernel::attention::{Heads, attention};
 use crate::kernel::matmul::{Layout, Weights, matmul};
 use crate::kernel::norm::{layer_norm, rms_norm};
-use crate::kernel::widen::{Float, widen};
 
 use super::cache::KvCache;
 use super::stage::{Observer, Stage};
@@ -22,7 +22,6 @@ pub(crate) struct Compute {
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
     pub(crate) weight: Tensor, // (n_out, n_in), or (n_in, n_out) of a Conv1D
-    pub(crate) float: Float,
     pub(crate) layout: Layout,
     pub(crate) n_out: usize,
     pub(crate) n_in: usize,
@@ -34,8 +33,15 @@ impl Linear {
     pub(crate) fn forward(&self, compute: Compute, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.n_in;
         let mut y = vec![0f32; rows * self.n_out];
-        let weights = Weights::new(self.weight.bytes(), self.float, self.layout, self.n_out, self.n_in);
+        let weights = Weights::new(self.weight.bytes(), self.weight.dtype(), self.layout, self.n_out, self.n_in);
         matmul(compute.isa, compute.parallel, weights, x, &mut y, rows);
+        if let Order::InterleavedHeads(heads) = self.weight.order() {
+            let mut stored = vec![0f32; self.n_out];
+            for row in y.chunks_exact_mut(self.n_out) {
+                stored.copy_from_slice(row);
+                row.iter_mut().enumerate().for_each(|(i, y)| *y = stored[interleaved(i, self.n_out / heads)]);
+            }
+        }
         if let Some(bias) = &self.bias {
             y.chunks_exact_mut(self.n_out).for_each(|row| add(row, bias));
         }
@@ -47,7 +53,6 @@ impl Linear {
 #[derive(Debug, Clone)]
 pub(crate) struct Embedding {
     pub(crate) weight: Tensor, // (rows, width)
-    pub(crate) float: Float,
     pub(crate) rows: usize,
     pub(crate) width: usize,
 }
@@ -56,10 +61,10 @@ impl Embedding {
     /// The rows of `indices`: `(indices, width)`. Indices are below `rows`: requests are checked before a pass.
     pub(crate) fn forward(&self, indices: impl ExactSizeIterator<Item = usize>) -> Vec<f32> {
         let mut out = vec![0f32; indices.len() * self.width];
-        let bytes = self.width * self.float.size();
+        let weights = Weights::new(self.weight.bytes(), self.weight.dtype(), Layout::OutIn, self.rows, self.width);
         for (out, row) in out.chunks_exact_mut(self.width).zip(indices) {
             debug_assert!(row < self.rows);
-            widen(self.float, &self.weight.bytes()[row * bytes..(row + 1) * bytes], out);
+            weights.decode(row, 1, out);
         }
         out
     }
