@@ -1,5 +1,7 @@
 //! Containers of weights, and how files are opened. What a file is, is decided by its content.
 
+#[allow(dead_code, reason = "the APR container and the converter come with it")]
+pub(crate) mod crc32;
 pub(crate) mod file;
 pub(crate) mod json;
 pub mod layout;
