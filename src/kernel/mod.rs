@@ -22,10 +22,10 @@ pub(crate) mod seeds;
 ///
 /// A value stands for instructions that this machine has: only [`Isa::all`] and [`Isa::best`] make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Isa(Kind);
+pub struct Isa(pub(crate) Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,

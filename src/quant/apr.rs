@@ -1,0 +1,87 @@
+//! The two quantized types of APR, over a tensor as one row.
+//!
+//! | AprQ8 | what | AprQ4, each block of 32 | what |
+//! |---|---|---|---|
+//! | 0..4 | scale `s` of the whole tensor, binary32 | 0..2 | scale `s`, binary16 |
+//! | 4.. | `q`, a signed byte for each number | 2..18 | `q`: number `2 i` in the lower nibble of byte `i`, number `2 i + 1` in the upper |
+//!
+//! A number is `s * q`, or `s * (q - 8)`. In AprQ4 a scale that is NaN, infinite or below the smallest normal binary16 counts as 0: so do
+//! the readers of the format. Places past the end of the last block hold 0. The scale of zeros is 1.
+
+use super::block::{half, largest, part, to_half};
+
+pub(super) const Q4_BYTES: usize = 18;
+
+/// The smallest normal binary16, 2^-14.
+const MIN_NORMAL: f32 = 6.103_515_625e-5;
+
+/// The scale of a tensor of [`Dtype::AprQ8`](crate::Dtype::AprQ8); its codes follow it, from byte 4 on.
+///
+/// # Panics
+/// If there are fewer than four bytes.
+pub fn apr_q8_scale(bytes: &[u8]) -> f32 {
+    f32::from_le_bytes(*part(bytes, 0))
+}
+
+/// Writes the numbers that some codes of a tensor of [`Dtype::AprQ8`](crate::Dtype::AprQ8) stand for: any part of it.
+///
+/// # Panics
+/// If `out` is not as long as `codes`.
+#[inline(always)]
+pub fn dequantize_apr_q8(scale: f32, codes: &[u8], out: &mut [f32]) {
+    assert_eq!(codes.len(), out.len(), "codes for numbers");
+    for (out, q) in out.iter_mut().zip(codes) {
+        *out = f32::from(*q as i8) * scale;
+    }
+}
+
+pub(super) fn dequantize_q8(bytes: &[u8], out: &mut [f32]) {
+    dequantize_apr_q8(apr_q8_scale(bytes), &bytes[4..], out);
+}
+
+#[inline(always)]
+pub(super) fn dequantize_q4(bytes: &[u8], out: &mut [f32]) {
+    let (blocks, rest) = bytes.as_chunks::<Q4_BYTES>();
+    assert!(rest.is_empty() && blocks.len() == out.len().div_ceil(32), "{} bytes of blocks for {} numbers", bytes.len(), out.len());
+    let (whole, last) = out.as_chunks_mut::<32>();
+    for (block, out) in blocks.iter().zip(whole) {
+        *out = q4_block(block);
+    }
+    if let Some(block) = blocks.last().filter(|_| !last.is_empty()) {
+        last.copy_from_slice(&q4_block(block)[..last.len()]);
+    }
+}
+
+#[inline(always)]
+fn q4_block(block: &[u8; Q4_BYTES]) -> [f32; 32] {
+    let scale = half([block[0], block[1]]);
+    let scale = if scale.is_finite() && scale.abs() >= MIN_NORMAL { scale } else { 0.0 };
+    let mut out = [0f32; 32];
+    for (pair, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(&block[2..]) {
+        *pair = [byte & 15, byte >> 4].map(|q| (i32::from(q) - 8) as f32 * scale);
+    }
+    out
+}
+
+/// Blocks of 32, the last one as long as it is.
+pub(super) fn quantize_q4(values: &[f32]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(values.len().div_ceil(32) * Q4_BYTES);
+    for values in values.chunks(32) {
+        let max = largest(values).abs();
+        let scale = if max == 0.0 { 1.0 } else { max / 7.0 };
+        out.extend_from_slice(&to_half(scale));
+        let mut codes = [0u8; 32];
+        for (code, v) in codes.iter_mut().zip(values) {
+            *code = ((v / scale).round().clamp(-8.0, 7.0) as i8 + 8) as u8;
+        }
+        out.extend(codes.as_chunks::<2>().0.iter().map(|[lower, upper]| lower | upper << 4));
+    }
+    out
+}
+
+pub(super) fn quantize_q8(values: &[f32]) -> Vec<u8> {
+    let max = largest(values).abs();
+    let scale = if max == 0.0 { 1.0 } else { max / 127.0 };
+    let codes = values.iter().map(|v| (v / scale).round().clamp(-127.0, 127.0) as i8 as u8);
+    scale.to_le_bytes().into_iter().chain(codes).collect()
+}

@@ -1,0 +1,43 @@
+//! Q4_K: 144 bytes for 256 numbers, in 8 groups of 32.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, binary16 |
+//! | 2..4 | `dmin`, binary16 |
+//! | 4..16 | 8 scales `s` and 8 minima `m` of 6 bits: see [`scales_and_minima`] |
+//! | 16..144 | `q`, 4 bits: byte `32 h + l` holds number `64 h + l` in its lower nibble, number `64 h + 32 + l` in its upper |
+//!
+//! A number is `d * s * q - dmin * m`, multiplied from left to right.
+
+use super::block::{decode, half, part};
+
+pub(super) const BYTES: usize = 144;
+
+#[inline(always)]
+pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
+    decode::<BYTES, 256>(bytes, out, |block, out| {
+        let (d, dmin) = (half([block[0], block[1]]), half([block[2], block[3]]));
+        let (scales, minima) = scales_and_minima(part(block, 4));
+        for (i, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (d, m) = (d * f32::from(scales[i]), dmin * f32::from(minima[i]));
+            let q: &[u8; 32] = part(block, 16 + 32 * (i / 2));
+            let shift = 4 * (i % 2);
+            for (out, q) in out.iter_mut().zip(q) {
+                *out = d * f32::from(q >> shift & 15) - m;
+            }
+        }
+    });
+}
+
+/// Scales and minima, 6 bits each. Those of groups 0..4 lie in the lower six bits of bytes 0..4 and 4..8. Of groups 4..8 the lower four
+/// bits share a byte, 8..12, the scale's below; the upper two are the upper two of the bytes of the group four before.
+#[inline(always)]
+pub(super) fn scales_and_minima(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+    let (mut scales, mut minima) = ([0; 8], [0; 8]);
+    for i in 0..4 {
+        (scales[i], minima[i]) = (bytes[i] & 63, bytes[i + 4] & 63);
+        scales[i + 4] = bytes[i + 8] & 15 | bytes[i] >> 6 << 4;
+        minima[i + 4] = bytes[i + 8] >> 4 | bytes[i + 4] >> 6 << 4;
+    }
+    (scales, minima)
+}

@@ -1,0 +1,34 @@
+//! Q5_K: 176 bytes for 256 numbers, in 8 groups of 32.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, binary16 |
+//! | 2..4 | `dmin`, binary16 |
+//! | 4..16 | 8 scales `s` and 8 minima `m` of 6 bits, as in Q4_K |
+//! | 16..48 | the fifth bit of `q`: bit `k` of byte `l` is that of number `32 k + l` |
+//! | 48..176 | the lower four: byte `32 h + l` holds number `64 h + l` in its lower nibble, number `64 h + 32 + l` in its upper |
+//!
+//! A number is `d * s * q - dmin * m`, multiplied from left to right.
+
+use super::block::{decode, half, part};
+use super::q4_k::scales_and_minima;
+
+pub(super) const BYTES: usize = 176;
+
+#[inline(always)]
+pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
+    decode::<BYTES, 256>(bytes, out, |block, out| {
+        let (d, dmin) = (half([block[0], block[1]]), half([block[2], block[3]]));
+        let (scales, minima) = scales_and_minima(part(block, 4));
+        let upper: &[u8; 32] = part(block, 16);
+        for (i, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (d, m) = (d * f32::from(scales[i]), dmin * f32::from(minima[i]));
+            let lower: &[u8; 32] = part(block, 48 + 32 * (i / 2));
+            let shift = 4 * (i % 2);
+            for (out, (lower, upper)) in out.iter_mut().zip(lower.iter().zip(upper)) {
+                let q = lower >> shift & 15 | (upper >> i & 1) << 4;
+                *out = d * f32::from(q) - m;
+            }
+        }
+    });
+}
