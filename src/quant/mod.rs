@@ -84,12 +84,3 @@ pub fn quantize(dtype: Dtype, values: &[f32], row: usize) -> Option<Vec<u8>> {
         Dtype::AprQ4 => Some(apr::quantize_q4(values)),
     })?
 }
-
-/// TEMP
-pub fn apr_q8_scale(bytes: &[u8]) -> f32 {
-    f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-}
-/// TEMP
-pub fn dequantize_apr_q8(scale: f32, codes: &[u8], out: &mut [f32]) {
-    out.iter_mut().zip(codes).for_each(|(o, c)| *o = scale * f32::from(*c as i8));
-}
