@@ -6,6 +6,7 @@
 
 mod config;
 mod file;
+mod gguf;
 mod model;
 mod safetensors;
 mod tokenizer;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use config::ConfigError;
 pub use file::{FileError, JsonError};
+pub use gguf::GgufError;
 pub use model::{ModelError, RequestError};
 pub use safetensors::{IndexError, SafetensorsError};
 pub use tokenizer::TokenizerError;
@@ -86,11 +88,19 @@ pub enum Error {
     /// A loaded model was asked for something it cannot answer.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// A file is not the GGUF file that it should be, or a model cannot become one.
+    #[error("{}: {source}", EscapedPath(.file))]
+    Gguf {
+        /// The file; of a model that cannot become one, the model's.
+        file: PathBuf,
+        /// Why.
+        source: GgufError,
+    },
 }
 
 impl Error {
     /// The room that refused, as a word that does not change between releases: `file`, `json`, `safetensors`,
-    /// `index`, `config`, `tokenizer`, `model` or `request`.
+    /// `index`, `config`, `tokenizer`, `model`, `request` or `gguf`.
     pub fn kind(&self) -> &'static str {
         match self {
             Error::File { .. } => "file",
@@ -101,6 +111,7 @@ impl Error {
             Error::Tokenizer { .. } => "tokenizer",
             Error::Model { .. } => "model",
             Error::Request(_) => "request",
+            Error::Gguf { .. } => "gguf",
         }
     }
 
@@ -115,12 +126,13 @@ impl Error {
             Error::Tokenizer { source, .. } => source.reason(),
             Error::Model { source, .. } => source.reason(),
             Error::Request(source) => source.reason(),
+            Error::Gguf { source, .. } => source.reason(),
         }
     }
 
     /// Every (kind, reason) there is.
     pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
-        let rooms: [(&str, &[&str]); 8] = [
+        let rooms: [(&str, &[&str]); 9] = [
             ("file", FileError::REASONS),
             ("json", JsonError::REASONS),
             ("safetensors", SafetensorsError::REASONS),
@@ -129,6 +141,7 @@ impl Error {
             ("tokenizer", TokenizerError::REASONS),
             ("model", ModelError::REASONS),
             ("request", RequestError::REASONS),
+            ("gguf", GgufError::REASONS),
         ];
         rooms.into_iter().flat_map(|(kind, reasons)| reasons.iter().map(move |reason| (kind, *reason)))
     }
@@ -141,7 +154,8 @@ impl Error {
             | Error::Safetensors { file, .. }
             | Error::Index { file, .. }
             | Error::Config { file, .. }
-            | Error::Tokenizer { file, .. } => Some(file),
+            | Error::Tokenizer { file, .. }
+            | Error::Gguf { file, .. } => Some(file),
             Error::Model { file, .. } => file.as_deref(),
             Error::Request(_) => None,
         }
@@ -186,6 +200,7 @@ in_file! {
     IndexError => Index,
     ConfigError => Config,
     TokenizerError => Tokenizer,
+    GgufError => Gguf,
 }
 
 /// Gives an error enum its list of reasons: the match is exhaustive, so a variant without a word does not compile.

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "the APR container and the converter come with it")]
 pub(crate) mod crc32;
 pub(crate) mod file;
+pub mod gguf;
 pub(crate) mod json;
 pub mod layout;
 pub mod safetensors;
