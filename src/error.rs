@@ -5,6 +5,7 @@
 //! came from a file are [escaped](crate::Escaped).
 
 mod config;
+mod convert;
 mod file;
 mod gguf;
 mod model;
@@ -14,6 +15,7 @@ mod tokenizer;
 use std::path::{Path, PathBuf};
 
 pub use config::ConfigError;
+pub use convert::ConvertError;
 pub use file::{FileError, JsonError};
 pub use gguf::GgufError;
 pub use model::{ModelError, RequestError};
@@ -96,11 +98,19 @@ pub enum Error {
         /// Why.
         source: GgufError,
     },
+    /// A model cannot be converted, or what it was converted to cannot be published.
+    #[error("{}: {source}", EscapedPath(.file))]
+    Convert {
+        /// The source where it is the reason, else the destination.
+        file: PathBuf,
+        /// Why.
+        source: ConvertError,
+    },
 }
 
 impl Error {
     /// The room that refused, as a word that does not change between releases: `file`, `json`, `safetensors`,
-    /// `index`, `config`, `tokenizer`, `model`, `request` or `gguf`.
+    /// `index`, `config`, `tokenizer`, `model`, `request`, `gguf` or `convert`.
     pub fn kind(&self) -> &'static str {
         match self {
             Error::File { .. } => "file",
@@ -112,6 +122,7 @@ impl Error {
             Error::Model { .. } => "model",
             Error::Request(_) => "request",
             Error::Gguf { .. } => "gguf",
+            Error::Convert { .. } => "convert",
         }
     }
 
@@ -127,12 +138,13 @@ impl Error {
             Error::Model { source, .. } => source.reason(),
             Error::Request(source) => source.reason(),
             Error::Gguf { source, .. } => source.reason(),
+            Error::Convert { source, .. } => source.reason(),
         }
     }
 
     /// Every (kind, reason) there is.
     pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
-        let rooms: [(&str, &[&str]); 9] = [
+        let rooms: [(&str, &[&str]); 10] = [
             ("file", FileError::REASONS),
             ("json", JsonError::REASONS),
             ("safetensors", SafetensorsError::REASONS),
@@ -142,6 +154,7 @@ impl Error {
             ("model", ModelError::REASONS),
             ("request", RequestError::REASONS),
             ("gguf", GgufError::REASONS),
+            ("convert", ConvertError::REASONS),
         ];
         rooms.into_iter().flat_map(|(kind, reasons)| reasons.iter().map(move |reason| (kind, *reason)))
     }
@@ -155,7 +168,8 @@ impl Error {
             | Error::Index { file, .. }
             | Error::Config { file, .. }
             | Error::Tokenizer { file, .. }
-            | Error::Gguf { file, .. } => Some(file),
+            | Error::Gguf { file, .. }
+            | Error::Convert { file, .. } => Some(file),
             Error::Model { file, .. } => file.as_deref(),
             Error::Request(_) => None,
         }
@@ -201,6 +215,7 @@ in_file! {
     ConfigError => Config,
     TokenizerError => Tokenizer,
     GgufError => Gguf,
+    ConvertError => Convert,
 }
 
 /// Gives an error enum its list of reasons: the match is exhaustive, so a variant without a word does not compile.

@@ -1,0 +1,154 @@
+//! Conversions that cannot be done, and files that cannot be published.
+
+use std::io;
+
+use super::reasons;
+use crate::{Dtype, Escaped};
+
+/// Why a model is not converted, or what it was converted to is not published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// Source and destination are one.
+    #[error("is the source itself; give another destination, a conversion never changes what it reads")]
+    SameFile,
+    /// The folder that is to hold the destination is not there.
+    #[error("the folder that it is to lie in is {found}; make that folder first, a conversion makes none but its own")]
+    NoFolder {
+        /// What is there instead.
+        found: &'static str,
+    },
+    /// The destination is something that is not replaced.
+    #[error("is {found}, {due} is due; remove it, or give another destination")]
+    Occupied {
+        /// What is there.
+        found: &'static str,
+        /// What could be replaced.
+        due: &'static str,
+    },
+    /// The destination is a folder with something else in it.
+    #[error("is a folder that holds other content ({}); remove it, or give another destination", Escaped(.first))]
+    OtherContent {
+        /// The first file that is not the same.
+        first: String,
+    },
+    /// A path that ends in no name.
+    #[error("ends in no name of a file or folder")]
+    NoName,
+    /// A quantization that the format does not have.
+    #[error("a {format} file has no quantization {quantization}; {format} has {known}")]
+    NoSuchQuantization {
+        /// The format.
+        format: &'static str,
+        /// The quantization.
+        quantization: &'static str,
+        /// What the format has.
+        known: String,
+    },
+    /// Shards of a format that is one file, or of no size.
+    #[error("shards of {bytes} bytes: {why}")]
+    Shards {
+        /// The size of a shard.
+        bytes: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A tensor that the format has no name for.
+    #[error("tensor `{}`: {format} has no name for it", Escaped(.tensor))]
+    NoPlace {
+        /// Its name.
+        tensor: String,
+        /// The format.
+        format: &'static str,
+    },
+    /// A tensor whose type the format does not have, where the types were to be kept.
+    #[error("tensor `{}`: {format} does not have its type {dtype} {shape:?}; name a quantization, f32 holds every value", Escaped(.tensor))]
+    CannotTravel {
+        /// Its name.
+        tensor: String,
+        /// Its type.
+        dtype: Dtype,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The format.
+        format: &'static str,
+    },
+    /// A tensor whose rows are not whole blocks of the type it was to have.
+    #[error("tensor `{}`: rows of {row} are not whole blocks of {dtype} ({block})", Escaped(.tensor))]
+    OddRows {
+        /// Its name.
+        tensor: String,
+        /// The type it was to have.
+        dtype: Dtype,
+        /// The length of its rows.
+        row: usize,
+        /// The length of a block.
+        block: usize,
+    },
+    /// A value that is no finite number.
+    #[error("tensor `{}`: element {index} is {value}, a finite number is due", Escaped(.tensor))]
+    NotFinite {
+        /// Its name.
+        tensor: String,
+        /// The element, in the order of the destination.
+        index: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A value that is too large for the type it was to have.
+    #[error("tensor `{}`: element {index} is {value:e}, which overflows {dtype}; use bf16, f32, or another quantization", Escaped(.tensor))]
+    Overflow {
+        /// Its name.
+        tensor: String,
+        /// The element, in the order of the destination.
+        index: usize,
+        /// The value.
+        value: f32,
+        /// The type.
+        dtype: Dtype,
+    },
+    /// The source changed while it was read.
+    #[error("changed while it was read; convert again when nothing writes to it")]
+    SourceChanged,
+    /// What was read back is not what was written.
+    #[error("reads back as sha256 {found}, {written} was written; nothing was published, check the disk")]
+    ReadsBack {
+        /// Of what was written.
+        written: String,
+        /// Of what was read.
+        found: String,
+    },
+    /// What was written does not parse as what was meant.
+    #[error("was written and does not parse as what was meant: {what}; nothing was published, report this as a bug")]
+    Disagrees {
+        /// The difference.
+        what: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+reasons!(ConvertError {
+    SameFile => "same-file",
+    NoFolder => "no-folder",
+    Occupied => "occupied",
+    OtherContent => "other-content",
+    NoName => "no-name",
+    NoSuchQuantization => "no-such-quantization",
+    Shards => "shards",
+    NoPlace => "no-place",
+    CannotTravel => "cannot-travel",
+    OddRows => "odd-rows",
+    NotFinite => "not-finite",
+    Overflow => "overflow",
+    SourceChanged => "source-changed",
+    ReadsBack => "reads-back",
+    Disagrees => "disagrees",
+    Io => "io",
+});
