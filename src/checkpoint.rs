@@ -226,6 +226,22 @@ impl Tensor {
         }
     }
 
+    /// The file that the tensor lies in, and where in it, for readers that read by position; `None` if it was made in memory.
+    pub(crate) fn place(&self) -> Option<(&Path, u64)> {
+        match &self.bytes {
+            Bytes::Mapped { file, range } => Some((&file.path, range.start as u64)),
+            Bytes::Owned(_) => None,
+        }
+    }
+
+    /// How many bytes there are. Looks at none of them.
+    pub(crate) fn n_bytes(&self) -> usize {
+        match &self.bytes {
+            Bytes::Mapped { range, .. } => range.len(),
+            Bytes::Owned(bytes) => bytes.len(),
+        }
+    }
+
     /// The type of the elements.
     pub fn dtype(&self) -> Dtype {
         self.dtype
