@@ -5,6 +5,7 @@
 //! file is believed before it is checked: see [`Error`] for each way in which a folder can be refused.
 
 pub mod checkpoint;
+pub mod convert;
 pub mod dtype;
 pub mod error;
 pub mod escape;

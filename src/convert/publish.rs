@@ -18,7 +18,6 @@ use sha2::{Digest, Sha256};
 
 use super::fs::{Filesystem, Kind, Lock, Output, umask};
 use crate::error::{ConvertError, InFile, Result};
-use crate::format::crc32::Crc32;
 
 /// Bytes that are written or read at once.
 const PIECE: usize = 1 << 20;
@@ -67,10 +66,13 @@ impl<'a> Publication<'a> {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let found = match io(fs.look(&parent.join(".")), "look at the folder that holds it", target)? {
-            Some(Kind::Folder) => None,
-            Some(_) => Some("no folder"),
-            None => Some("missing"),
+        let found = match fs.look(&parent.join(".")) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Some("no folder"),
+            looked => match io(looked, "look at the folder that holds it", target)? {
+                Some(Kind::Folder) => None,
+                Some(_) => Some("no folder"),
+                None => Some("missing"),
+            },
         };
         if let Some(found) = found {
             return Err(ConvertError::NoFolder { found }).in_file(target);
@@ -111,11 +113,7 @@ impl<'a> Publication<'a> {
     }
 
     /// Reads everything back, has `parses` look at it, and gives it its name. `read` is told of each piece that was read back.
-    pub(super) fn commit(
-        mut self,
-        read: &mut dyn FnMut(u64),
-        parses: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<Vec<Published>> {
+    pub(super) fn commit(mut self, read: &mut dyn FnMut(u64), parses: impl FnOnce(&Path) -> Result<()>) -> Result<Vec<Published>> {
         let (fs, target) = (self.fs, self.target);
         let is_folder = matches!(self.kind, Temporary::Folder(_));
         for file in &self.written {
@@ -264,12 +262,12 @@ pub(super) struct Sink {
     piece: Vec<u8>,
     position: u64,
     sha256: Sha256,
-    crc32: Crc32,
+    crc32: crc32fast::Hasher,
 }
 
 impl Sink {
     fn new(output: Box<dyn Output>, target: PathBuf) -> Self {
-        Sink { output, target, piece: Vec::with_capacity(PIECE), position: 0, sha256: Sha256::new(), crc32: Crc32::new() }
+        Sink { output, target, piece: Vec::with_capacity(PIECE), position: 0, sha256: Sha256::new(), crc32: crc32fast::Hasher::new() }
     }
 
     /// Appends bytes.
@@ -301,7 +299,7 @@ impl Sink {
 
     /// The CRC-32 of everything so far.
     pub(super) fn crc32(&self) -> u32 {
-        self.crc32.finish()
+        self.crc32.clone().finalize()
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -69,12 +69,15 @@ pub(super) fn way(tensor: &Tensor, dtype: Dtype, order: Order) -> Way {
     let turned = |order| order == Order::Transposed;
     let moves_rows = tensor.order() != order;
     let is_turned = turned(tensor.order()) != turned(order);
-    let row = stored_shape(tensor).last().copied().unwrap_or(1);
-    let is_apr_q4 = tensor.dtype() == Dtype::AprQ4 && moves_rows && !row.is_multiple_of(32);
+    if is_turned {
+        return Way::Values;
+    }
+    // A matrix of one row, or a vector whose elements move, may have rows that are no whole blocks.
+    let is_whole = Rows::of(tensor, order).width.is_multiple_of(tensor.dtype().block().0);
+    let rows_are_whole = stored_shape(tensor).last().is_some_and(|row| row.is_multiple_of(32));
     match (tensor.dtype(), dtype) {
-        _ if is_turned => Way::Values,
-        (from, to) if from == to && !is_apr_q4 => Way::Copy,
-        (Dtype::Q4_0, Dtype::AprQ4) | (Dtype::AprQ4, Dtype::Q4_0) if row.is_multiple_of(32) => Way::Repack,
+        (from, to) if from == to && (is_whole || !moves_rows) => Way::Copy,
+        (Dtype::Q4_0, Dtype::AprQ4) | (Dtype::AprQ4, Dtype::Q4_0) if is_whole && rows_are_whole => Way::Repack,
         _ => Way::Values,
     }
 }

@@ -1,7 +1,5 @@
 //! Containers of weights, and how files are opened. What a file is, is decided by its content.
 
-#[allow(dead_code, reason = "the APR container and the converter come with it")]
-pub(crate) mod crc32;
 pub(crate) mod file;
 pub mod gguf;
 pub(crate) mod json;
