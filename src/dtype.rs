@@ -187,6 +187,11 @@ impl Dtype {
             _ => return None,
         })
     }
+
+    /// The dtype of that byte in an APR file, as it is written today.
+    pub fn from_apr_id(id: u8) -> Option<Dtype> {
+        Dtype::ALL.into_iter().find(|dtype| dtype.apr_id() == Some(id))
+    }
 }
 
 impl Display for Dtype {

@@ -4,6 +4,7 @@
 //! that reads after "failed to open the model:" and names the file, the field or tensor, the numbers and their unit. Names that
 //! came from a file are [escaped](crate::Escaped).
 
+mod apr;
 mod config;
 mod convert;
 mod file;
@@ -14,6 +15,7 @@ mod tokenizer;
 
 use std::path::{Path, PathBuf};
 
+pub use apr::AprError;
 pub use config::ConfigError;
 pub use convert::ConvertError;
 pub use file::{FileError, JsonError};
@@ -106,11 +108,19 @@ pub enum Error {
         /// Why.
         source: ConvertError,
     },
+    /// A file is not the APR file that it should be, or cannot become one.
+    #[error("{}: {source}", EscapedPath(.file))]
+    Apr {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: AprError,
+    },
 }
 
 impl Error {
     /// The room that refused, as a word that does not change between releases: `file`, `json`, `safetensors`,
-    /// `index`, `config`, `tokenizer`, `model`, `request`, `gguf` or `convert`.
+    /// `index`, `config`, `tokenizer`, `model`, `request`, `gguf`, `convert` or `apr`.
     pub fn kind(&self) -> &'static str {
         match self {
             Error::File { .. } => "file",
@@ -123,6 +133,7 @@ impl Error {
             Error::Request(_) => "request",
             Error::Gguf { .. } => "gguf",
             Error::Convert { .. } => "convert",
+            Error::Apr { .. } => "apr",
         }
     }
 
@@ -139,12 +150,13 @@ impl Error {
             Error::Request(source) => source.reason(),
             Error::Gguf { source, .. } => source.reason(),
             Error::Convert { source, .. } => source.reason(),
+            Error::Apr { source, .. } => source.reason(),
         }
     }
 
     /// Every (kind, reason) there is.
     pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
-        let rooms: [(&str, &[&str]); 10] = [
+        let rooms: [(&str, &[&str]); 11] = [
             ("file", FileError::REASONS),
             ("json", JsonError::REASONS),
             ("safetensors", SafetensorsError::REASONS),
@@ -155,6 +167,7 @@ impl Error {
             ("request", RequestError::REASONS),
             ("gguf", GgufError::REASONS),
             ("convert", ConvertError::REASONS),
+            ("apr", AprError::REASONS),
         ];
         rooms.into_iter().flat_map(|(kind, reasons)| reasons.iter().map(move |reason| (kind, *reason)))
     }
@@ -168,6 +181,7 @@ impl Error {
             | Error::Index { file, .. }
             | Error::Config { file, .. }
             | Error::Tokenizer { file, .. }
+            | Error::Apr { file, .. }
             | Error::Gguf { file, .. }
             | Error::Convert { file, .. } => Some(file),
             Error::Model { file, .. } => file.as_deref(),
@@ -216,6 +230,7 @@ in_file! {
     TokenizerError => Tokenizer,
     GgufError => Gguf,
     ConvertError => Convert,
+    AprError => Apr,
 }
 
 /// Gives an error enum its list of reasons: the match is exhaustive, so a variant without a word does not compile.

@@ -1,5 +1,6 @@
 //! Containers of weights, and how files are opened. What a file is, is decided by its content.
 
+pub mod apr;
 pub(crate) mod file;
 pub mod gguf;
 pub(crate) mod json;

@@ -86,7 +86,11 @@ fn tensors(file: &Arc<MappedFile>) -> Checked<Vec<(String, Tensor)>> {
 
 /// Everything that is stricter than the reference reader, and everything that it checks, so that a refusal names the tensor and
 /// the numbers. In file order: length, header, then the entries by offset, then the data's length.
-pub(crate) fn check(bytes: &[u8]) -> Checked<()> {
+///
+/// # Errors
+///
+/// The first [`SafetensorsError`], in that order.
+pub fn check(bytes: &[u8]) -> std::result::Result<(), SafetensorsError> {
     let header = header_of(bytes)?;
     let entries = header::parse(header)?;
     let mut end = 0;

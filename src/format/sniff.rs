@@ -15,7 +15,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Option<&'static str> {
         }
         () if starts(b"\x80") && matches!(bytes.get(1), Some(0..=5)) => "a pickle, which can run code and is never unpacked",
         () if starts(b"GGUF") || starts(b"FUGG") => "a GGUF file",
-        () if starts(b"APR\0") || starts(b"APRN") || starts(b"APR!") => "an APR file",
+        () if starts(b"APR") && matches!(bytes.get(3), Some(0 | 2 | b'N' | b'!' | b'1' | b'2')) => "an APR file",
         () if starts(b"lmgg") || starts(b"fmgg") || starts(b"tjgg") || starts(b"algg") => "an old GGML file",
         () if starts(b"\x1f\x8b") => "a gzip archive",
         () if starts(b"\xfd7zXZ\0") => "an xz archive",
