@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`observation`] | questions a check asks, answers a runtime gives |
+//! | [`form`] | a column of the matrix: container and quantization |
 //! | [`golden`] | what the oracle answered, parsed and linted |
 //! | [`metric`] | distances in float64 that refuse NaN and empty input |
 //! | [`tolerance`] | bounds, each a measured floor times a multiple |
@@ -18,6 +19,7 @@
 pub mod check;
 pub mod claim;
 pub mod defect;
+pub mod form;
 pub mod golden;
 pub mod metric;
 pub mod observation;

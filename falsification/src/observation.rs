@@ -81,6 +81,20 @@ pub enum Question {
         /// `false`: one prefill over all ids. `true`: all but the last are prefilled, and the last is fed as one decode step.
         decode: bool,
     },
+    /// The file as it is stored: container, metadata, tensors, digests. Answer: [`Answer::Container`].
+    Container,
+    /// The values of one tensor, dequantized, in row-major order of its logical shape. Answer: [`Answer::Weights`].
+    Weights {
+        /// Its name in the Hugging Face folder, whatever the container calls it.
+        tensor: String,
+    },
+    /// Greedy continuation to the full length, timed by whoever asks the runtime. Answer: [`Answer::Timed`].
+    Timed {
+        /// The token ids to continue.
+        ids: Vec<u32>,
+        /// How many tokens; EOS ends nothing.
+        max_new_tokens: usize,
+    },
 }
 
 /// One capability of a runtime. A check that needs an op which the runtime does not declare is not listed for it.
@@ -110,11 +124,17 @@ pub enum Op {
     Generate,
     /// [`Question::Sketch`].
     Sketch,
+    /// [`Question::Container`].
+    Container,
+    /// [`Question::Weights`].
+    Weights,
+    /// [`Question::Timed`].
+    Timed,
 }
 
 impl Op {
     /// Every op, in the order of declaration.
-    pub const ALL: [Op; 12] = [
+    pub const ALL: [Op; 15] = [
         Op::Metadata,
         Op::Tensors,
         Op::Tokenize,
@@ -127,6 +147,9 @@ impl Op {
         Op::Concurrent,
         Op::Generate,
         Op::Sketch,
+        Op::Container,
+        Op::Weights,
+        Op::Timed,
     ];
 
     /// The word for this op in messages and in the runtime protocol.
@@ -144,6 +167,9 @@ impl Op {
             Op::Concurrent => "concurrent",
             Op::Generate => "generate",
             Op::Sketch => "sketch",
+            Op::Container => "container",
+            Op::Weights => "weights",
+            Op::Timed => "timed",
         }
     }
 }
@@ -172,6 +198,9 @@ impl Question {
             },
             Question::Generate { .. } => Op::Generate,
             Question::Sketch { .. } => Op::Sketch,
+            Question::Container => Op::Container,
+            Question::Weights { .. } => Op::Weights,
+            Question::Timed { .. } => Op::Timed,
         }
     }
 
@@ -213,6 +242,9 @@ impl fmt::Display for Question {
             Question::Sketch { ids, decode: true } => {
                 write!(f, "stage sketches of one decode step after {} ids", ids.len().saturating_sub(1))
             }
+            Question::Container => f.write_str("the file as it is stored"),
+            Question::Weights { tensor } => write!(f, "the values of {tensor:?}"),
+            Question::Timed { ids, max_new_tokens } => write!(f, "{max_new_tokens} greedy tokens after {} ids, timed", ids.len()),
         }
     }
 }
@@ -330,6 +362,102 @@ impl StageSketch {
     }
 }
 
+/// One of the files that an artifact consists of: one for GGUF and APR, one or more for safetensors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its name, without folder.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its first [`MAGIC_BYTES`] bytes, or all of them where it is shorter.
+    pub magic: Vec<u8>,
+    /// Where the data of the tensors begin, in bytes.
+    pub data: u64,
+}
+
+/// How many bytes from its beginning a file shows.
+pub const MAGIC_BYTES: usize = 16;
+
+/// How many bytes from its beginning a stored tensor shows: one block of the largest type.
+pub const HEAD_BYTES: usize = 256;
+
+/// One tensor as it lies in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name in the container.
+    pub name: String,
+    /// Its name in the Hugging Face folder; none for a tensor that has no counterpart there (rope frequencies).
+    pub hf_name: Option<String>,
+    /// Its element type, spelled as safetensors and ggml do (`F32`, `Q4_K`), and APR's own as `AprQ8` and `AprQ4`.
+    pub dtype: String,
+    /// Its shape as stored, slowest dimension first.
+    pub shape: Vec<usize>,
+    /// The file it lies in, as a place in [`Container::files`].
+    pub file: usize,
+    /// Where its bytes begin, from the beginning of the file.
+    pub offset: u64,
+    /// How many bytes it has, without padding.
+    pub bytes: u64,
+    /// SHA-256 of those bytes, read from the file by position, 64 lowercase hex digits.
+    pub sha256: String,
+    /// The first [`HEAD_BYTES`] of them, read likewise.
+    pub head: Vec<u8>,
+}
+
+/// One entry of a container's metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetadataEntry {
+    /// Its key.
+    pub key: String,
+    /// Its type in the container's own words: GGUF's `UINT32`, `STRING`, `ARRAY[STRING]`; JSON's `number`, `string`, `bool`, `array`, `object`.
+    pub kind: String,
+    /// Its value as text; of an array its length in brackets, `[768]`.
+    pub value: String,
+}
+
+/// An artifact as it is stored, before anything is computed with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Container {
+    /// `safetensors`, `gguf` or `apr`, from the content.
+    pub format: String,
+    /// The version of the format that the file says it has; empty where the format has none.
+    pub version: String,
+    /// Bytes of all files together.
+    pub n_bytes: u64,
+    /// What the offsets of tensors are multiples of, in bytes; 1 where the format asks for nothing.
+    pub alignment: u64,
+    /// The files.
+    pub files: Vec<StoredFile>,
+    /// The metadata, in file order.
+    pub metadata: Vec<MetadataEntry>,
+    /// The tensors, in file order.
+    pub tensors: Vec<Stored>,
+    /// Whether the checksum that the container carries is right; none where it carries none.
+    pub checksum: Option<bool>,
+    /// Whether a tokenizer lies in the container or, for safetensors, beside it.
+    pub has_tokenizer: bool,
+    /// SHA-256 over all values, whatever the container: for each tensor by Hugging Face name in byte order the name, a zero byte, the number
+    /// of dimensions (u32), each dimension (u64) and the values in row-major order (f32), all little endian. A head that is a copy of the
+    /// embedding, and what is computed at loading, is left out.
+    pub values_digest: String,
+    /// What the artifact says that it was made from: names of files and SHA-256 of their bytes.
+    pub source: Vec<(String, String)>,
+    /// What reading or converting warned about.
+    pub warnings: Vec<String>,
+}
+
+impl Container {
+    /// The metadata entry with this key.
+    pub fn entry(&self, key: &str) -> Option<&MetadataEntry> {
+        self.metadata.iter().find(|entry| entry.key == key)
+    }
+
+    /// The tensor with this Hugging Face name.
+    pub fn stored(&self, hf_name: &str) -> Option<&Stored> {
+        self.tensors.iter().find(|stored| stored.hf_name.as_deref() == Some(hf_name))
+    }
+}
+
 /// What a runtime answered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
@@ -354,6 +482,17 @@ pub enum Answer {
     },
     /// To [`Question::Sketch`].
     Sketch(Vec<StageSketch>),
+    /// To [`Question::Container`].
+    Container(Container),
+    /// To [`Question::Weights`]: as many values as the logical shape has elements.
+    Weights(Vec<f32>),
+    /// To [`Question::Timed`].
+    Timed {
+        /// The new ids, without the prompt.
+        ids: Vec<u32>,
+        /// Wall-clock seconds from the request to the answer, measured outside the runtime.
+        seconds: f64,
+    },
 }
 
 impl Answer {
@@ -368,6 +507,9 @@ impl Answer {
             Answer::Many(_) => "logits of several askers",
             Answer::Generated { .. } => "generated ids",
             Answer::Sketch(_) => "stage sketches",
+            Answer::Container(_) => "a container",
+            Answer::Weights(_) => "values of a tensor",
+            Answer::Timed { .. } => "timed ids",
         }
     }
 }
@@ -417,6 +559,62 @@ pub trait Answers {
     ///
     /// Returns the [`Failure`] where the runtime refused, crashed, ran out of time, broke the protocol or lacks the op.
     fn ask(&self, question: &Question) -> Result<Arc<Answer>, Failure>;
+}
+
+/// Another artifact or another making of the same one, that a claim holds this one against.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// The model as published.
+    Source,
+    /// The same model in another column of the matrix.
+    Column {
+        /// `safetensors`, `gguf` or `apr`.
+        format: String,
+        /// `f32`, `q8_0`, ...
+        quantization: String,
+    },
+    /// The artifact converted again from the same source.
+    Again,
+    /// The artifact read, and written again in its own format, no tensor changing its type.
+    Rewritten,
+    /// The artifact's values as F32, quantized once more by the same recipe into the same format.
+    Requantized,
+    /// The artifact converted to the other of GGUF and APR, and back to its own format and quantization. A type that the other format
+    /// does not have travels as F32.
+    RoundTrip,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Source => f.write_str("the model as published"),
+            Peer::Column { format, quantization } => write!(f, "the {format} {quantization} artifact"),
+            Peer::Again => f.write_str("the artifact converted again"),
+            Peer::Rewritten => f.write_str("the artifact written again"),
+            Peer::Requantized => f.write_str("the artifact quantized again"),
+            Peer::RoundTrip => f.write_str("the artifact after the way to the other format and back"),
+        }
+    }
+}
+
+/// Whoever makes the peers of an artifact and answers for them.
+pub trait Peers: Sync {
+    /// Whoever answers for that peer. What making it costs is paid by whoever asks first.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Failure`] where it cannot be made or loaded.
+    fn peer(&self, peer: &Peer) -> Result<Arc<dyn Answers + Send + Sync>, Failure>;
+}
+
+/// No peers: of a runtime that is judged on one artifact alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPeers;
+
+impl Peers for NoPeers {
+    fn peer(&self, peer: &Peer) -> Result<Arc<dyn Answers + Send + Sync>, Failure> {
+        Err(Failure::Refused { kind: "peer".to_owned(), message: format!("{peer} is not at hand") })
+    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! prompt, so that what was observed on a prompt can be forgotten when its last check is done. What is wrong with the lists is a row
 //! too, `matrix::<subject>`, and always red.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use ground_truth_falsification::check::{self, Check, Per};
-use ground_truth_falsification::golden::{Index, ModelGolden, TokenizerGolden};
+use ground_truth_falsification::check::{self, Check, Per, Scope};
+use ground_truth_falsification::form::Form;
+use ground_truth_falsification::golden::Index;
 
 use crate::escape;
 use crate::roster::{Entry, Problem, Roster};
@@ -221,12 +222,14 @@ impl Matrix {
 
 /// Every check on everything it applies to: first the cell, then prompt by prompt, then text by text.
 fn tasks(index: &Index, checks: &[&'static Check]) -> Vec<(&'static Check, Subject)> {
-    let bare = bare_golden(index);
+    let form = Form::published(&index.dtype);
+    let scope = Scope { index, form: &form, dequantized: None, llama_cpp: false };
     let mut tasks = Vec::new();
     let about = |check: &Check, subject: Subject| match (check.per, subject) {
-        (Per::Cell(applies), Subject::Cell) => applies(&bare),
-        (Per::Prompt(applies), Subject::Prompt(i)) => applies(&index.prompts[i]),
-        (Per::Perplexity, Subject::Text(_)) => true,
+        (Per::Cell(applies), Subject::Cell) => applies(&scope),
+        (Per::Prompt(applies) | Per::Source(applies), Subject::Prompt(i)) => applies(&scope, &index.prompts[i]),
+        (Per::Sources(applies), Subject::Cell) => index.prompts.iter().any(|prompt| applies(&scope, prompt)),
+        (Per::Perplexity(applies), Subject::Text(i)) => applies(&scope, text_name(&index.perplexity[i])),
         _ => false,
     };
     let subjects = std::iter::once(Subject::Cell)
@@ -236,22 +239,6 @@ fn tasks(index: &Index, checks: &[&'static Check]) -> Vec<(&'static Check, Subje
         tasks.extend(checks.iter().filter(|check| about(check, subject)).map(|check| (*check, subject)));
     }
     tasks
-}
-
-/// The golden as far as listing knows it: the index, no other file.
-pub(crate) fn bare_golden(index: &Index) -> ModelGolden {
-    ModelGolden {
-        tokenizer: TokenizerGolden {
-            schema: index.schema.clone(),
-            model: index.model.clone(),
-            oracle: index.oracle.clone(),
-            cases: Vec::new(),
-        },
-        perplexity: Vec::new(),
-        texts: BTreeMap::new(),
-        published: None,
-        index: index.clone(),
-    }
 }
 
 /// `perplexity-stories.json` is about the text `stories`.

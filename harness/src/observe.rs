@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Logits, Mode, Positions, Question};
 use sha2::{Digest, Sha256};
@@ -64,6 +65,12 @@ impl Sessions {
                 session.generate(ids, *max_new_tokens, *stop_at_eos).map(|(ids, stop)| Answer::Generated { ids, stop })
             }
             Question::Sketch { ids, decode } => session.sketch(ids, *decode).map(Answer::Sketch),
+            Question::Container => session.container().map(Answer::Container),
+            Question::Weights { tensor } => session.weights(tensor).map(Answer::Weights),
+            Question::Timed { ids, max_new_tokens } => {
+                let begin = Instant::now();
+                session.generate(ids, *max_new_tokens, false).map(|(ids, _)| Answer::Timed { ids, seconds: begin.elapsed().as_secs_f64() })
+            }
         })
     }
 
@@ -176,12 +183,13 @@ impl Memory {
     }
 }
 
-/// The bytes of an answer's logits; everything else is small.
+/// The bytes of an answer's logits or weights; everything else is small.
 fn size(answer: &Answer) -> usize {
     let of = |logits: &Logits| logits.values.len().saturating_mul(size_of::<f32>());
     match answer {
         Answer::Logits(logits) => of(logits),
         Answer::Many(many) => many.iter().map(of).fold(0, usize::saturating_add),
+        Answer::Weights(values) => values.len().saturating_mul(size_of::<f32>()),
         _ => 0,
     }
 }

@@ -14,7 +14,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-pub use ground_truth_falsification::observation::{Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow};
+pub use ground_truth_falsification::observation::{Container, Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow};
 
 pub mod native;
 pub mod supervise;
@@ -180,5 +180,22 @@ pub trait Session: Send {
     fn sketch(&mut self, ids: &[u32], decode: bool) -> Result<Vec<StageSketch>, Failure> {
         let _ = (ids, decode);
         Err(Failure::Unsupported { op: Op::Sketch })
+    }
+
+    /// The file as it is stored.
+    ///
+    /// # Errors
+    /// The refusal of the runtime.
+    fn container(&mut self) -> Result<Container, Failure> {
+        Err(Failure::Unsupported { op: Op::Container })
+    }
+
+    /// The values of the tensor with this Hugging Face name, dequantized, in row-major order of its logical shape.
+    ///
+    /// # Errors
+    /// The refusal of the runtime.
+    fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
+        let _ = tensor;
+        Err(Failure::Unsupported { op: Op::Weights })
     }
 }

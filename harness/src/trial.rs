@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use ground_truth_falsification::check::{Case, Check};
+use ground_truth_falsification::check::{Case, Check, Per, Scope};
+use ground_truth_falsification::form::Form;
 use ground_truth_falsification::golden::{Index, ModelGolden, PromptGolden};
-use ground_truth_falsification::observation::Failure;
+use ground_truth_falsification::observation::{Failure, NoPeers};
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
 
@@ -244,7 +245,27 @@ impl Laboratory {
             Subject::Text(i) => Some(golden.perplexity.get(i).ok_or("a text that the golden does not hold")?),
             Subject::Cell | Subject::Prompt(_) => None,
         };
-        let case = Case { model: golden, prompt: prompt.as_deref(), perplexity, tolerances };
+        let form = Form::published(&golden.index.dtype);
+        let mut all = Vec::new();
+        if let Per::Sources(applies) = check.per {
+            let scope = Scope { index: &golden.index, form: &form, dequantized: None, llama_cpp: false };
+            for place in (0..golden.index.prompts.len()).filter(|i| applies(&scope, &golden.index.prompts[*i])) {
+                all.push(open.subject(Subject::Prompt(place)).prompt(&open.reference, place)?);
+            }
+        }
+        let sources: Vec<&PromptGolden> = all.iter().map(Arc::as_ref).collect();
+        let case = Case {
+            model: golden,
+            form: &form,
+            peers: &NoPeers,
+            prompt: prompt.as_deref(),
+            source: prompt.as_deref(),
+            sources: &sources,
+            perplexity,
+            dequantized: None,
+            llama_cpp: None,
+            tolerances,
+        };
         let observer = Observer::new(&open.sessions, &sharing.memory);
         let verdict = check.judge(&case, &observer);
         *asked = observer.asked();

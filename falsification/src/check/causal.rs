@@ -3,7 +3,7 @@
 //! No other claim asks about a sequence that the oracle never saw, so this is the one that a runtime which has read the golden cannot
 //! meet: it has no row for the changed sequence.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::observation::{Answers, Logits, Op, Question};
 use crate::verdict::{Owner, Place, Verdict};
 
@@ -12,7 +12,8 @@ pub(super) const CHECKS: &[Check] = &[Check {
     claim: "INV",
     sentence: "another last token gives another last row of logits, and leaves every earlier row the same, bit for bit",
     refuted_by: "an earlier row that changes with the last token, or a last row that does not",
-    per: Per::Prompt(|prompt| prompt.full && prompt.n_prompt > 1),
+    per: Per::Prompt(|_, prompt| prompt.full && prompt.n_prompt > 1),
+    breadth: Breadth::Published,
     needs: &[Op::Logits],
     bounds: &[],
     judge: causal,

@@ -1,7 +1,7 @@
 //! F-G4 on the distribution over the next token: which one the engine would choose, and how far its probabilities are.
 
 use super::logits::{position, row, rows_at};
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::{Full, PromptGolden, Top};
 use crate::metric::{argmax, kl, largest, log_softmax, mean, quantile, widen};
 use crate::observation::{Answers, Logits, Op};
@@ -13,7 +13,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-G4",
         sentence: "at every position the engine's most likely token is the oracle's, or tied with it",
         refuted_by: "a position where the oracle gives the engine's token a log-probability below its best by more than the tie floor, or does not list it",
-        per: Per::Prompt(|_| true),
+        per: Per::Prompt(|_, _| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Logits],
         bounds: &["tie"],
         judge: regret,
@@ -23,7 +24,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-G4",
         sentence: "the engine's distribution over the next token is the oracle's, up to rounding",
         refuted_by: "a Kullback-Leibler divergence above the bound, in the mean or at the 99th percentile of the positions",
-        per: Per::Prompt(|_| true),
+        per: Per::Prompt(|_, _| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Logits],
         bounds: &["kl.full.mean", "kl.full.p99", "kl.listed.mean", "kl.listed.p99"],
         judge: divergence,

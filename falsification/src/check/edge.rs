@@ -2,7 +2,7 @@
 //!
 //! A runtime that refuses everything would pass a check that asks for refusals alone, so each of these also asks for an answer.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::observation::{Answers, Mode, Op, Positions, Question, Stop};
 use crate::verdict::{Owner, Place, Verdict};
 
@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "no ids at all are refused with a typed error, and one id is answered",
         refuted_by: "an answer to nothing, or no answer to one id",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Logits],
         bounds: &[],
         judge: empty,
@@ -23,6 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "one id more than the context holds is refused with a typed error",
         refuted_by: "an answer, or a crash",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Published,
         needs: &[Op::Logits],
         bounds: &[],
         judge: past_context,
@@ -32,7 +34,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-E2",
         sentence: "a text that reaches the context limit ends there, with stop reason length and the oracle's tokens",
         refuted_by: "a token past the limit, an early end, another stop reason, a refusal or a crash",
-        per: Per::Prompt(|prompt| prompt.name == "context-limit"),
+        per: Per::Prompt(|_, prompt| prompt.name == "context-limit"),
+        breadth: Breadth::Published,
         needs: &[Op::Generate],
         bounds: &[],
         judge: context_limit,
@@ -43,6 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the first and the last id of the vocabulary are answered with finite logits, ids past it are refused with a typed error",
         refuted_by: "an answer for an id that does not exist, or none for one that does",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Logits],
         bounds: &[],
         judge: ids,
@@ -53,6 +57,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "askers at the same time get the bits that one asker gets",
         refuted_by: "one bit that differs between them, or from a single asker's",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Published,
         needs: &[Op::Logits, Op::Concurrent],
         bounds: &[],
         judge: concurrent,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::TensorEntry;
 use crate::observation::{Answers, Op, TensorRow};
 use crate::verdict::{Owner, Place, Verdict};
@@ -14,6 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "every tensor of the model is loaded, with its dtype and shape, and no other",
         refuted_by: "a tensor that is missing, one too many, repeated, or of another dtype or shape",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Tensors],
         bounds: &[],
         judge: names,
@@ -24,6 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the tensors have as many elements as the model has parameters, all finite, and no matrix is all zero",
         refuted_by: "another count, a NaN, an infinity, a zero matrix, or statistics that contradict each other",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Tensors],
         bounds: &[],
         judge: statistics,
@@ -34,6 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the runtime reports the model's architecture and sizes, every field, as transformers resolved them",
         refuted_by: "a field that is missing or differs",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Metadata],
         bounds: &[],
         judge: inspect,

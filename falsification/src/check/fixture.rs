@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::Case;
+use super::{Case, Scope};
+use crate::form::Form;
 use crate::golden::{
     FileEntry, Forced, Full, Greedy, Hex32, Hex64, HexBytes, Index, KNIFE_MARGIN, MarginClass, ModelConfig, ModelGolden, Oracle,
     PerplexityGolden, Prompt, PromptEntry, PromptGolden, Published, SCHEMA, SketchPair, TOP_K, TOP_POSITIONS, TensorEntry, TextEntry,
     TokenizerCase, TokenizerGolden, Top, WIDE_MARGIN,
 };
 use crate::metric::{argmax, logsumexp, relative_rms, rms, widen};
-use crate::observation::{Answer, Answers, Failure, Logits, Metadata, Mode, Positions, Question, StageSketch, Stop, TensorRow};
+use crate::observation::{
+    Answer, Answers, Container, Failure, Logits, Metadata, Mode, NoPeers, Positions, Question, StageSketch, Stop, TensorRow,
+};
 use crate::tolerance::Tolerances;
 
 pub(super) const VOCAB: usize = 260;
@@ -237,6 +240,7 @@ pub(super) struct Fixture {
     pub(super) model: ModelGolden,
     pub(super) prompts: Vec<PromptGolden>,
     pub(super) tolerances: Tolerances,
+    pub(super) form: Form,
 }
 
 impl Fixture {
@@ -303,11 +307,26 @@ impl Fixture {
             texts,
             published: Some(String::from_utf8_lossy(&decode(&published)).into_owned() + "\n"),
         };
-        Fixture { model, prompts, tolerances: Tolerances::committed().unwrap() }
+        Fixture { model, prompts, tolerances: Tolerances::committed().unwrap(), form: Form::published("F32") }
     }
 
     pub(super) fn case<'a>(&'a self, prompt: Option<&'a PromptGolden>, perplexity: Option<&'a PerplexityGolden>) -> Case<'a> {
-        Case { model: &self.model, prompt, perplexity, tolerances: &self.tolerances }
+        Case {
+            model: &self.model,
+            form: &self.form,
+            peers: &NoPeers,
+            prompt,
+            source: prompt,
+            sources: &[],
+            perplexity,
+            dequantized: None,
+            llama_cpp: None,
+            tolerances: &self.tolerances,
+        }
+    }
+
+    pub(super) fn scope(&self) -> Scope<'_> {
+        Scope { index: &self.model.index, form: &self.form, dequantized: None, llama_cpp: false }
     }
 }
 
@@ -386,6 +405,9 @@ pub(super) fn right_answer(fixture: &Fixture, question: &Question) -> Result<Ans
             };
             Answer::Sketch((0..names.len()).map(sketch).collect())
         }
+        Question::Container => Answer::Container(Container::default()),
+        Question::Weights { .. } => Answer::Weights(Vec::new()),
+        Question::Timed { ids, max_new_tokens } => Answer::Timed { ids: greedy(ids, *max_new_tokens, false, engine_row).0, seconds: 0.1 },
     })
 }
 

@@ -6,7 +6,7 @@
 
 use super::distribution::{regret_of, tie_floor};
 use super::logits::row;
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::PromptGolden;
 use crate::metric::{argmax, widen};
 use crate::observation::{Answers, Op, Question, Stop};
@@ -18,7 +18,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-G4",
         sentence: "greedy text has the oracle's tokens, length and stop reason; after a tie it continues so from the oracle's token",
         refuted_by: "another token where the oracle's margin is above the tie floor, a text that is shorter or longer, or another stop reason",
-        per: Per::Prompt(|_| true),
+        per: Per::Prompt(|_, _| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Generate],
         bounds: &["tie"],
         judge: greedy,
@@ -28,7 +29,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "INV",
         sentence: "generated tokens are the argmax chain of teacher-forced logits, and the stop reason follows from them",
         refuted_by: "a token that is not the first largest logit of its position, a text past an EOS token, or a stop that its tokens contradict",
-        per: Per::Prompt(|_| true),
+        per: Per::Prompt(|_, _| true),
+        breadth: Breadth::Short,
         needs: &[Op::Logits, Op::Generate],
         bounds: &[],
         judge: chain,

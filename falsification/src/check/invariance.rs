@@ -1,12 +1,13 @@
 //! F-P3 and INV: the answer does not depend on how it was computed, bit for bit. No golden is needed, only a prompt.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, Scope, ask};
 use crate::golden::PromptEntry;
 use crate::observation::{Answers, Logits, Mode, Op, Positions, Question};
 use crate::verdict::{Owner, Place, Verdict};
 
-/// Prompts with full goldens stand for all where a check asks for many runs: two ordinary lengths and the context limit.
-const FULL: fn(&PromptEntry) -> bool = |prompt| prompt.full;
+/// Prompts with full goldens stand for all where a check asks for many runs: two ordinary lengths and the context limit. In a column that
+/// was made by conversion no golden is full.
+const FULL: fn(&Scope, &PromptEntry) -> bool = |scope, prompt| prompt.full || !scope.form.primary;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -14,7 +15,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-P3",
         sentence: "ids fed one by one through the cache give the logits of one prefill",
         refuted_by: "one bit that differs",
-        per: Per::Prompt(|_| true),
+        per: Per::Prompt(|_, _| true),
+        breadth: Breadth::Short,
         needs: &[Op::Logits, Op::Stepwise],
         bounds: &[],
         judge: |case, answers| same_bits(case, answers, |_| vec![Mode::Stepwise]),
@@ -25,6 +27,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "ids fed in pieces of any length give the logits of one prefill",
         refuted_by: "one bit that differs",
         per: Per::Prompt(FULL),
+        breadth: Breadth::Published,
         needs: &[Op::Logits, Op::Chunks],
         bounds: &[],
         judge: |case, answers| same_bits(case, answers, |n| chunkings(n).into_iter().map(Mode::Chunks).collect()),
@@ -34,7 +37,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-P3",
         sentence: "the logits at the last position do not depend on whether the others are asked for",
         refuted_by: "one bit that differs",
-        per: Per::Prompt(|_| true),
+        per: Per::Prompt(|_, _| true),
+        breadth: Breadth::Short,
         needs: &[Op::Logits],
         bounds: &[],
         judge: last,
@@ -45,6 +49,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the logits of a beginning of the ids are the first rows of the logits of all, at lengths around every block boundary",
         refuted_by: "one bit that differs: a kernel that depends on the length, or a position that sees what comes after it",
         per: Per::Prompt(FULL),
+        breadth: Breadth::Published,
         needs: &[Op::Logits],
         bounds: &[],
         judge: prefix,
@@ -55,6 +60,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the logits do not depend on the number of threads",
         refuted_by: "one bit that differs",
         per: Per::Prompt(FULL),
+        breadth: Breadth::Short,
         needs: &[Op::Logits, Op::Threads],
         bounds: &[],
         judge: |case, answers| same_bits(case, answers, |_| [1, 2, 3, 8].map(Mode::Threads).to_vec()),
@@ -65,6 +71,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "a second and a third run give the logits of the first",
         refuted_by: "one bit that differs",
         per: Per::Prompt(FULL),
+        breadth: Breadth::Published,
         needs: &[Op::Logits],
         bounds: &[],
         judge: |case, answers| same_bits(case, answers, |_| vec![Mode::Again(1), Mode::Again(2)]),
@@ -75,6 +82,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the logits do not depend on the neighbours in the batch",
         refuted_by: "one bit that differs",
         per: Per::Prompt(FULL),
+        breadth: Breadth::Published,
         needs: &[Op::Logits, Op::Batch],
         bounds: &[],
         judge: batch,

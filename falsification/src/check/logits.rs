@@ -3,7 +3,7 @@
 //! Where the golden keeps all logits, an engine is measured against the oracle's float64 run, and the bound is a multiple of what torch's
 //! own float32 run loses on the same positions. Elsewhere it is measured against the values that the JSON lists.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::{Full, PromptGolden};
 use crate::metric::{log_softmax, logsumexp, norm_ratio, relative_rms, rms, widen};
 use crate::observation::{Answers, Logits, Op};
@@ -15,7 +15,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-G4",
         sentence: "teacher-forced logits are as close to the oracle as float32 arithmetic allows",
         refuted_by: "a relative RMS difference above the bound, at all positions together",
-        per: Per::Prompt(|_| true),
+        per: Per::Prompt(|_, _| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Logits],
         bounds: &["logits.full", "logits.listed"],
         judge: logits,
@@ -25,7 +26,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-G4",
         sentence: "teacher-forced logits have the oracle's scale",
         refuted_by: "a norm that differs from the norm of the float64 logits by more than the bound",
-        per: Per::Prompt(|prompt| prompt.full),
+        per: Per::Prompt(|_, prompt| prompt.full),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Logits],
         bounds: &["norm.full"],
         judge: norm,

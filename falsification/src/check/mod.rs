@@ -10,8 +10,9 @@
 
 use std::sync::LazyLock;
 
-use crate::golden::{ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
-use crate::observation::{Answers, Op};
+use crate::form::Form;
+use crate::golden::{Dequantized, Index, LlamaCpp, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
+use crate::observation::{Answers, Op, Peers};
 use crate::tolerance::Tolerances;
 use crate::verdict::Verdict;
 
@@ -34,15 +35,43 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+/// What is known of a cell when its rows are listed: no file but indexes was opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The index of the model's golden.
+    pub index: &'a Index,
+    /// The column.
+    pub form: &'a Form,
+    /// The index of the dequantized golden of this column, where there is one.
+    pub dequantized: Option<&'a Dequantized>,
+    /// Whether there is a llama.cpp golden of this column.
+    pub llama_cpp: bool,
+}
+
 /// What one trial of a check is about.
 #[derive(Clone, Copy)]
 pub enum Per {
     /// One trial for the cell.
-    Cell(fn(&ModelGolden) -> bool),
-    /// One trial for each prompt of the index that passes the filter.
-    Prompt(fn(&PromptEntry) -> bool),
-    /// One trial for each perplexity golden.
-    Perplexity,
+    Cell(fn(&Scope) -> bool),
+    /// One trial for each prompt that passes the filter: of the model's index where the column is lossless, else of the dequantized golden's.
+    Prompt(fn(&Scope, &PromptEntry) -> bool),
+    /// One trial for each prompt of the model's own index that passes the filter, whatever the column. [`Case::source`] is its golden.
+    Source(fn(&Scope, &PromptEntry) -> bool),
+    /// One trial for the cell, over all the prompts of the model's own index that pass the filter. [`Case::sources`] are their goldens.
+    Sources(fn(&Scope, &PromptEntry) -> bool),
+    /// One trial for each perplexity golden of the model's own index whose text (file name without extension) passes the filter.
+    Perplexity(fn(&Scope, &str) -> bool),
+}
+
+/// In how much of the matrix a check is listed: what a column cannot change is asked once, where the model is as published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Breadth {
+    /// In every cell, on everything it applies to.
+    Everywhere,
+    /// Where the model is as published, on everything it applies to; in any other cell on one prompt, the shortest.
+    Short,
+    /// Only where the model is as published.
+    Published,
 }
 
 /// What a check may look at besides the answers.
@@ -50,10 +79,22 @@ pub enum Per {
 pub struct Case<'a> {
     /// The model's golden.
     pub model: &'a ModelGolden,
-    /// The prompt's golden, for a check under [`Per::Prompt`].
+    /// The column.
+    pub form: &'a Form,
+    /// Other artifacts of the model.
+    pub peers: &'a dyn Peers,
+    /// The prompt's golden, for a check under [`Per::Prompt`]: of the values that the artifact holds.
     pub prompt: Option<&'a PromptGolden>,
+    /// The prompt's golden of the model as published, for a check under [`Per::Source`]; also under [`Per::Prompt`], where there is one.
+    pub source: Option<&'a PromptGolden>,
+    /// The goldens of the model as published, for a check under [`Per::Sources`]; empty for any other.
+    pub sources: &'a [&'a PromptGolden],
     /// The perplexity golden, for a check under [`Per::Perplexity`].
     pub perplexity: Option<&'a PerplexityGolden>,
+    /// The index of the dequantized golden of this column, where there is one.
+    pub dequantized: Option<&'a Dequantized>,
+    /// What llama.cpp answered for this column, where it was asked.
+    pub llama_cpp: Option<&'a LlamaCpp>,
     /// The bounds.
     pub tolerances: &'a Tolerances,
 }
@@ -74,6 +115,8 @@ pub struct Check {
     pub refuted_by: &'static str,
     /// What one trial is about.
     pub per: Per,
+    /// In which cells it is listed.
+    pub breadth: Breadth,
     /// The ops that a runtime must declare for the check to be listed.
     pub needs: &'static [Op],
     /// Keys of its bounds in `tolerances.toml`; none where it is exact.

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::logits::row;
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::PerplexityGolden;
 use crate::metric::{logsumexp, widen};
 use crate::observation::{Answers, Op, Question};
@@ -15,7 +15,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "PPL",
         sentence: "the summed negative log-likelihood of the text is the oracle's, up to rounding",
         refuted_by: "a relative difference above the bound, or another number of predicted tokens",
-        per: Per::Perplexity,
+        per: Per::Perplexity(|scope, text| scope.form.primary || scope.form.lossless && text == UNSURE),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Tokenize, Op::Logits],
         bounds: &["ppl"],
         judge: perplexity,
@@ -25,7 +26,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "LEARNED",
         sentence: "a model that was trained for this suite predicts a text it never saw nearly as well as one like its training text",
         refuted_by: "a loss on the held-out text above the bound, which is relative to the loss on the training text",
-        per: Per::Cell(|model| model.index.trained_by_us),
+        per: Per::Cell(|scope| scope.index.trained_by_us),
+        breadth: Breadth::Published,
         needs: &[Op::Tokenize, Op::Logits],
         bounds: &["learned"],
         judge: learned,
@@ -35,6 +37,9 @@ pub(super) const CHECKS: &[Check] = &[
 /// What the texts that LEARNED compares are called, before the extension.
 const TRAINING: &str = "training";
 const HELD_OUT: &str = "held-out";
+
+/// The text on which no model of the roster is sure: what is read in every column.
+pub(super) const UNSURE: &str = "unsure";
 
 /// Sum over the predicted tokens, in nats, and how many there are.
 struct Loss {

@@ -1,6 +1,6 @@
 //! F-T4: the answer has the declared shape, and every number in it is a number.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::observation::{Answers, Op};
 use crate::verdict::Verdict;
 
@@ -9,7 +9,8 @@ pub(super) const CHECKS: &[Check] = &[Check {
     claim: "F-T4",
     sentence: "logits asked for at every position have one row for each id and one finite value for each token of the vocabulary",
     refuted_by: "another number of rows, columns or values, or one NaN or infinity",
-    per: Per::Prompt(|_| true),
+    per: Per::Prompt(|_, _| true),
+    breadth: Breadth::Short,
     needs: &[Op::Logits],
     bounds: &[],
     judge: shape,

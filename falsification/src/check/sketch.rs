@@ -3,7 +3,7 @@
 //! A sketch is six numbers for one activation vector, so a wrong one is found without gigabytes of dumps. Rounding grows along the forward
 //! pass, so the bound at a stage follows the largest deviation that torch's own float32 run has shown up to it.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::SketchPair;
 use crate::metric::rms;
 use crate::observation::{Answers, Op, StageSketch};
@@ -15,7 +15,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-G4",
         sentence: "every stage at the last prompt position of a prefill is the oracle's, up to rounding",
         refuted_by: "a stage whose sketch deviates from the float64 oracle by more than the bound",
-        per: Per::Prompt(|prompt| prompt.full),
+        per: Per::Prompt(|_, prompt| prompt.full),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Sketch],
         bounds: &["sketch.prefill"],
         judge: |case, answers| judge(case, answers, false, "sketch.prefill"),
@@ -25,7 +26,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-G4",
         sentence: "every stage of the first decode step is the oracle's, up to rounding",
         refuted_by: "a stage whose sketch deviates from the float64 oracle by more than the bound",
-        per: Per::Prompt(|prompt| prompt.full),
+        per: Per::Prompt(|_, prompt| prompt.full),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Sketch],
         bounds: &["sketch.decode"],
         judge: |case, answers| judge(case, answers, true, "sketch.decode"),

@@ -15,13 +15,13 @@ fn verdicts(fixture: &Fixture, check: &Check, tamper: Tamper) -> Vec<(String, Ve
     let judge =
         |prompt: Option<&PromptGolden>, perplexity: Option<&PerplexityGolden>| check.judge(&fixture.case(prompt, perplexity), &fake);
     match check.per {
-        Per::Cell(applies) if applies(&fixture.model) => vec![("cell".to_owned(), judge(None, None))],
+        Per::Cell(applies) if applies(&fixture.scope()) => vec![("cell".to_owned(), judge(None, None))],
         Per::Cell(_) => Vec::new(),
-        Per::Prompt(applies) => {
-            let mine = (0..fixture.prompts.len()).filter(|&i| applies(&fixture.model.index.prompts[i]));
+        Per::Prompt(applies) | Per::Source(applies) | Per::Sources(applies) => {
+            let mine = (0..fixture.prompts.len()).filter(|&i| applies(&fixture.scope(), &fixture.model.index.prompts[i]));
             mine.map(|i| (fixture.prompts[i].prompt.name.clone(), judge(Some(&fixture.prompts[i]), None))).collect()
         }
-        Per::Perplexity => fixture.model.perplexity.iter().map(|golden| (golden.text.name.clone(), judge(None, Some(golden)))).collect(),
+        Per::Perplexity(_) => fixture.model.perplexity.iter().map(|golden| (golden.text.name.clone(), judge(None, Some(golden)))).collect(),
     }
 }
 

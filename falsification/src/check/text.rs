@@ -1,6 +1,6 @@
 //! CANARY and PUBLISHED: the generated text, byte for byte.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::MarginClass;
 use crate::observation::{Answers, Op};
 use crate::verdict::{Owner, Place, Verdict};
@@ -11,7 +11,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "CANARY",
         sentence: "the decoded greedy text equals the golden text",
         refuted_by: "one byte that differs",
-        per: Per::Prompt(|prompt| prompt.category == "canary" && prompt.margin_class == MarginClass::Wide),
+        per: Per::Prompt(|_, prompt| prompt.category == "canary" && prompt.margin_class == MarginClass::Wide),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Generate, Op::Detokenize],
         bounds: &[],
         judge: canary,
@@ -21,7 +22,8 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "CANARY",
         sentence: "the greedy text from BOS is the text that the model's author published",
         refuted_by: "one byte that differs",
-        per: Per::Cell(|model| model.index.published.is_some()),
+        per: Per::Cell(|scope| scope.index.published.is_some()),
+        breadth: Breadth::Published,
         needs: &[Op::Generate, Op::Detokenize],
         bounds: &[],
         judge: published,

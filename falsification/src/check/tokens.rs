@@ -3,7 +3,7 @@
 //! The cases of the tokenizer golden are partitioned, so that no two checks compare the same thing: plain ASCII texts are judged by F-RS6
 //! (without and with special tokens) and F-P4 (decoding); texts with other characters, or with control characters, by F-E3.
 
-use super::{Case, Check, Judged, Per, ask};
+use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::TokenizerCase;
 use crate::observation::{Answers, Op};
 use crate::verdict::{Owner, Place, Verdict};
@@ -15,6 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "plain texts have the oracle's token ids, no special tokens added",
         refuted_by: "one text with other ids",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Tokenize],
         bounds: &[],
         judge: |case, answers| encode(case, answers, |entry| is_plain(entry) && !entry.add_special_tokens),
@@ -25,6 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "plain texts have the oracle's token ids, special tokens added",
         refuted_by: "one text with other ids: a BOS that is missing or doubled",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Tokenize],
         bounds: &[],
         judge: |case, answers| encode(case, answers, |entry| is_plain(entry) && entry.add_special_tokens),
@@ -35,6 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the ids of plain texts decode to the oracle's bytes",
         refuted_by: "one byte that differs",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Detokenize],
         bounds: &[],
         judge: |case, answers| decode(case, answers, is_plain),
@@ -45,6 +48,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "texts with emoji, right-to-left and invisible characters, composed and decomposed letters, NUL and other controls have the oracle's ids",
         refuted_by: "one text with other ids",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Tokenize],
         bounds: &[],
         judge: |case, answers| encode(case, answers, |entry| !is_plain(entry)),
@@ -55,6 +59,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "the ids of such texts decode to the oracle's bytes, incomplete characters included",
         refuted_by: "one byte that differs",
         per: Per::Cell(|_| true),
+        breadth: Breadth::Everywhere,
         needs: &[Op::Detokenize],
         bounds: &[],
         judge: |case, answers| decode(case, answers, |entry| !is_plain(entry)),

@@ -11,16 +11,23 @@
 //! | `<prompt>.safetensors` | [`Full`] | all logits in float32 and float64, stage sketches |
 //! | `tokenizer.json` | [`TokenizerGolden`] | texts, ids, decoded bytes |
 //! | `perplexity-<text>.json` | [`PerplexityGolden`] | summed negative log-likelihood of a text |
+//! | `dequantized/<column>/...` | [`Dequantized`], [`PromptGolden`] | the same oracle on the values of a quantized artifact |
+//! | `llama.cpp/<column>.json` | [`LlamaCpp`] | another runtime on the same file |
 
 mod full;
 mod hex;
 mod index;
 pub mod lint;
 mod locate;
+mod other;
 
 pub use full::{Full, SketchPair};
 pub use hex::{Hex32, Hex64, HexBytes};
 pub use index::{FileEntry, Index, MarginClass, ModelConfig, NotAsked, PromptEntry, Published, TensorEntry, stages};
+pub use other::{
+    DEQUANTIZED_SCHEMA, Dequantized, LLAMA_CPP_SCHEMA, LlamaCpp, LlamaCppGreedy, LlamaCppOracle, LlamaCppPrompt, LlamaCppStep,
+    LlamaCppText, LlamaCppTokenizer,
+};
 
 use std::collections::BTreeMap;
 

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ground_truth::{Checkpoint, Config};
-use ground_truth_falsification::check::{Case, Check, Per};
+use ground_truth_falsification::check::{Case, Check, Per, Scope};
 use ground_truth_falsification::defect::{Defect, Kind};
+use ground_truth_falsification::form::Form;
 use ground_truth_falsification::golden::{Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use ground_truth_falsification::metric::{relative_rms, widen};
-use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
+use ground_truth_falsification::observation::{Answer, Answers, Failure, NoPeers, Op, Question, Stop};
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
 
@@ -46,6 +47,8 @@ pub struct Bed {
     pub artifact: Artifact,
     /// Its golden's files.
     pub store: GoldenStore,
+    /// The column.
+    pub form: Form,
     opened: OnceLock<Result<Arc<Opened>, String>>,
 }
 
@@ -67,7 +70,12 @@ impl Bed {
     /// A bed; nothing is read yet.
     pub fn new(index: Arc<Index>, store: GoldenStore, artifact: Artifact) -> Self {
         let prompts = chosen(&index);
-        Bed { name: index.model.clone(), index, prompts, artifact, store, opened: OnceLock::new() }
+        Bed { name: index.model.clone(), form: Form::published(&index.dtype), index, prompts, artifact, store, opened: OnceLock::new() }
+    }
+
+    /// What is known of it without opening a file.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope { index: &self.index, form: &self.form, dequantized: None, llama_cpp: false }
     }
 
     /// By which models are ordered: parameters, then name.
@@ -103,12 +111,13 @@ impl Bed {
     /// The prompts on which a check under [`Per::Prompt`] is tried, as places in the index: those of the chosen ones that it applies to,
     /// else the shortest of all that it applies to.
     pub fn prompts_of(&self, check: &Check) -> Vec<usize> {
-        let Per::Prompt(applies) = check.per else { return Vec::new() };
-        let mine: Vec<usize> = self.prompts.iter().copied().filter(|i| applies(&self.index.prompts[*i])).collect();
+        let (Per::Prompt(applies) | Per::Source(applies) | Per::Sources(applies)) = check.per else { return Vec::new() };
+        let scope = self.scope();
+        let mine: Vec<usize> = self.prompts.iter().copied().filter(|i| applies(&scope, &self.index.prompts[*i])).collect();
         if !mine.is_empty() {
             return mine;
         }
-        let all = (0..self.index.prompts.len()).filter(|i| applies(&self.index.prompts[*i]));
+        let all = (0..self.index.prompts.len()).filter(|i| applies(&scope, &self.index.prompts[*i]));
         all.min_by_key(|i| length(&self.index, *i)).into_iter().collect()
     }
 }
@@ -348,11 +357,28 @@ impl Bench {
         let opened = self.bed.open()?;
         let live = self.live(&opened)?;
         let observer = Observer::new(&live.sessions, &live.memory);
-        let case = |prompt, perplexity| Case { model: &opened.golden, prompt, perplexity, tolerances: &opened.tolerances };
+        let mut all: Vec<&PromptGolden> = Vec::new();
+        if matches!(check.per, Per::Sources(_)) {
+            for place in self.bed.prompts_of(check) {
+                all.push(opened.prompt(place)?);
+            }
+        }
+        let case = |prompt, perplexity| Case {
+            model: &opened.golden,
+            form: &self.bed.form,
+            peers: &NoPeers,
+            prompt,
+            source: prompt,
+            sources: &all,
+            perplexity,
+            dequantized: None,
+            llama_cpp: None,
+            tolerances: &opened.tolerances,
+        };
         let mut cases: Vec<Case<'_>> = Vec::new();
         match check.per {
-            Per::Cell(_) => cases.push(case(None, None)),
-            Per::Prompt(_) => {
+            Per::Cell(_) | Per::Sources(_) => cases.push(case(None, None)),
+            Per::Prompt(_) | Per::Source(_) => {
                 let artifact = self.record.is_some_and(|record| record.kind == Kind::Artifact);
                 // Where generation stops is a matter of the prompt: one that ends in EOS has to be among them.
                 let any = holds_a_runtime_against_itself(check) && !check.needs.contains(&Op::Generate);
@@ -361,7 +387,7 @@ impl Bench {
                     cases.push(case(Some(opened.prompt(place)?), None));
                 }
             }
-            Per::Perplexity => cases.extend(shortest(&opened.golden.perplexity).map(|text| case(None, Some(text)))),
+            Per::Perplexity(_) => cases.extend(shortest(&opened.golden.perplexity).map(|text| case(None, Some(text)))),
         }
         let mut judged: Option<Judged> = None;
         for case in &cases {

@@ -234,9 +234,9 @@ impl Plan {
 
 fn applies(check: &Check, bed: &Bed) -> bool {
     match check.per {
-        Per::Cell(applies) => applies(&matrix::bare_golden(&bed.index)),
-        Per::Prompt(_) => !bed.prompts_of(check).is_empty(),
-        Per::Perplexity => !bed.index.perplexity.is_empty(),
+        Per::Cell(applies) => applies(&bed.scope()),
+        Per::Prompt(_) | Per::Source(_) | Per::Sources(_) => !bed.prompts_of(check).is_empty(),
+        Per::Perplexity(applies) => bed.index.perplexity.iter().any(|file| applies(&bed.scope(), matrix::text_name(file))),
     }
 }
 

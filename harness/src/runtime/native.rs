@@ -210,6 +210,11 @@ impl Session for NativeSession {
         };
         Ok(stages.into_iter().map(stage).collect())
     }
+
+    fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
+        let found = self.0.checkpoint.tensors.get(tensor).map(ground_truth::Tensor::to_f32);
+        found.ok_or_else(|| Failure::Refused { kind: "request".to_owned(), message: format!("no tensor {tensor:?}") })
+    }
 }
 
 /// Name, type, shape and statistics of every tensor, in f64 over the finite elements.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::{Artifact, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
+use super::{Artifact, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
 use crate::guard;
 
 /// Overrides the seconds that one request may take, for slow machines and large models.
@@ -190,6 +190,15 @@ impl Session for Supervised {
     fn sketch(&mut self, ids: &[u32], decode: bool) -> Result<Vec<StageSketch>, Failure> {
         let ids = ids.to_vec();
         self.call("sketch", move |session| session.sketch(&ids, decode))
+    }
+
+    fn container(&mut self) -> Result<Container, Failure> {
+        self.call("container", |session| session.container())
+    }
+
+    fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
+        let tensor = tensor.to_owned();
+        self.call("weights", move |session| session.weights(&tensor))
     }
 }
 

@@ -56,7 +56,12 @@ fn answer(known: &[Known], request: &Request, vocab: usize, n_ctx: usize) -> Opt
             let full = known.iter().filter_map(|k| Some((common(&k.ids, ids), k.golden.full.as_ref()?))).max_by_key(|(n, _)| *n)?.1;
             Some(Ok(Reply::Sketch(sketches(full, *decode))))
         }
-        Request::Metadata | Request::Tensors | Request::Tokenize(..) | Request::Detokenize(_) => None,
+        Request::Metadata
+        | Request::Tensors
+        | Request::Tokenize(..)
+        | Request::Detokenize(_)
+        | Request::Container
+        | Request::Weights(_) => None,
     }
 }
 

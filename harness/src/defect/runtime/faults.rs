@@ -75,6 +75,8 @@ pub(super) fn answers_empty(_: &Setting) -> Factory {
             Reply::Tensors(rows) => rows.clear(),
             Reply::Sketch(stages) => stages.clear(),
             Reply::Metadata(metadata) => *metadata = crate::runtime::Metadata::default(),
+            Reply::Container(container) => **container = crate::runtime::Container::default(),
+            Reply::Weights(values) => values.clear(),
         }
         Ok(reply)
     })

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::runtime::{Artifact, Capabilities, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
+use crate::runtime::{
+    Artifact, Capabilities, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow,
+};
 
 /// One request to a session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +28,10 @@ pub enum Request {
     Generate(Vec<u32>, usize, bool),
     /// [`Session::sketch`]: the ids, and whether the last one is a decode step.
     Sketch(Vec<u32>, bool),
+    /// [`Session::container`].
+    Container,
+    /// [`Session::weights`]: the name of the tensor.
+    Weights(String),
 }
 
 /// What a session replied.
@@ -45,6 +51,10 @@ pub enum Reply {
     Generated(Vec<u32>, Stop),
     /// To [`Request::Sketch`].
     Sketch(Vec<StageSketch>),
+    /// To [`Request::Container`].
+    Container(Box<Container>),
+    /// To [`Request::Weights`].
+    Weights(Vec<f32>),
 }
 
 /// A reply, or why there is none.
@@ -67,6 +77,8 @@ impl Request {
                 session.generate(ids, *max_new_tokens, *stop_at_eos).map(|(ids, stop)| Reply::Generated(ids, stop))
             }
             Request::Sketch(ids, decode) => session.sketch(ids, *decode).map(Reply::Sketch),
+            Request::Container => session.container().map(|container| Reply::Container(Box::new(container))),
+            Request::Weights(tensor) => session.weights(tensor).map(Reply::Weights),
         }
     }
 
@@ -75,7 +87,12 @@ impl Request {
         match self {
             Request::Logits(ids, _) | Request::Chunked(ids, _, _) | Request::Generate(ids, _, _) | Request::Sketch(ids, _) => vec![ids],
             Request::Batch(batch, _) => batch.iter_mut().collect(),
-            Request::Metadata | Request::Tensors | Request::Tokenize(..) | Request::Detokenize(_) => Vec::new(),
+            Request::Metadata
+            | Request::Tensors
+            | Request::Tokenize(..)
+            | Request::Detokenize(_)
+            | Request::Container
+            | Request::Weights(_) => Vec::new(),
         }
     }
 
@@ -141,6 +158,8 @@ fn kind(reply: &Reply) -> &'static str {
         Reply::Logits(_) => "logits",
         Reply::Generated(..) => "generated ids",
         Reply::Sketch(_) => "sketches",
+        Reply::Container(_) => "a container",
+        Reply::Weights(_) => "weights",
     }
 }
 
@@ -198,6 +217,14 @@ impl Session for LayeredSession {
 
     fn sketch(&mut self, ids: &[u32], decode: bool) -> Result<Vec<StageSketch>, Failure> {
         due!(self.ask(Request::Sketch(ids.to_vec(), decode)), Reply::Sketch(stages) => stages)
+    }
+
+    fn container(&mut self) -> Result<Container, Failure> {
+        due!(self.ask(Request::Container), Reply::Container(container) => *container)
+    }
+
+    fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
+        due!(self.ask(Request::Weights(tensor.to_owned())), Reply::Weights(values) => values)
     }
 }
 
