@@ -20,6 +20,7 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod scalar;
+mod search;
 
 pub use apr::{apr_q8_scale, dequantize_apr_q8};
 
@@ -78,9 +79,30 @@ pub fn quantize(dtype: Dtype, values: &[f32], row: usize) -> Option<Vec<u8>> {
         Dtype::Q4_1 => Some(q4::quantize_1(values)),
         Dtype::Q5_0 => Some(q5::quantize_0(values)),
         Dtype::Q5_1 => Some(q5::quantize_1(values)),
-        Dtype::Q2K | Dtype::Q3K | Dtype::Q4K | Dtype::Q5K | Dtype::Q6K => todo!("k-quants"),
+        Dtype::Q2K | Dtype::Q3K | Dtype::Q4K | Dtype::Q5K | Dtype::Q6K => {
+            let mut out = Vec::new();
+            quantize_k(Isa::best(), dtype, values, &mut out);
+            Some(out)
+        }
         Dtype::Iq4Nl | Dtype::Iq4Xs | Dtype::Mxfp4 => None,
         Dtype::AprQ8 => Some(apr::quantize_q8(values)),
         Dtype::AprQ4 => Some(apr::quantize_q4(values)),
     })?
+}
+
+per_isa! {
+    /// The k-quants: the only ones that search.
+    fn quantize_k(dtype: Dtype, values: &[f32], out: &mut Vec<u8>) = quantize_k_body;
+}
+
+#[inline(always)]
+fn quantize_k_body(dtype: Dtype, values: &[f32], out: &mut Vec<u8>) {
+    *out = match dtype {
+        Dtype::Q2K => q2_k::quantize(values),
+        Dtype::Q3K => q3_k::quantize(values),
+        Dtype::Q4K => q4_k::quantize(values),
+        Dtype::Q5K => q5_k::quantize(values),
+        Dtype::Q6K => q6_k::quantize(values),
+        other => unreachable!("{other} is no k-quant"),
+    }
 }

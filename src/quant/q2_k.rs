@@ -9,7 +9,8 @@
 //!
 //! A number is `d * s * q - dmin * m`, multiplied from left to right.
 
-use super::block::{decode, half, part};
+use super::block::{decode, encode, half, part};
+use super::search::{Lines, spaced};
 
 pub(super) const BYTES: usize = 84;
 
@@ -27,4 +28,27 @@ pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
             }
         }
     });
+}
+
+/// See [`search`](super::search).
+#[inline(always)]
+pub(super) fn quantize(values: &[f32]) -> Vec<u8> {
+    const SPANS: [f32; 24] = spaced(1.8, 0.1);
+    encode::<256, BYTES>(values, |values, block| {
+        let Lines::<16> { d, dmin, scales, minima, codes } = Lines::fit(values, 3.0, 15.0, &SPANS);
+        (0..16).for_each(|i| block[i] = scales[i] | minima[i] << 4);
+        pack_pairs(&codes, &mut block[16..80]);
+        block[80..82].copy_from_slice(&d);
+        block[82..84].copy_from_slice(&dmin);
+    })
+}
+
+/// Codes of two bits: byte `32 h + l` holds those of numbers `128 h + 32 j + l` for `j` = 0..4, the first in the lowest bits.
+#[inline(always)]
+pub(super) fn pack_pairs(codes: &[u8; 256], out: &mut [u8]) {
+    for (half, out) in codes.as_chunks::<128>().0.iter().zip(out.chunks_mut(32)) {
+        for (l, out) in out.iter_mut().enumerate() {
+            *out = half[l] & 3 | (half[l + 32] & 3) << 2 | (half[l + 64] & 3) << 4 | (half[l + 96] & 3) << 6;
+        }
+    }
 }

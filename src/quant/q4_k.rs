@@ -9,7 +9,8 @@
 //!
 //! A number is `d * s * q - dmin * m`, multiplied from left to right.
 
-use super::block::{decode, half, part};
+use super::block::{decode, encode, half, part};
+use super::search::{Lines, spaced};
 
 pub(super) const BYTES: usize = 144;
 
@@ -40,4 +41,28 @@ pub(super) fn scales_and_minima(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
         minima[i + 4] = bytes[i + 8] >> 4 | bytes[i + 4] >> 6 << 4;
     }
     (scales, minima)
+}
+
+#[inline(always)]
+pub(super) fn pack_scales_and_minima(scales: &[u8; 8], minima: &[u8; 8], out: &mut [u8]) {
+    for i in 0..4 {
+        out[i] = scales[i] | scales[i + 4] >> 4 << 6;
+        out[i + 4] = minima[i] | minima[i + 4] >> 4 << 6;
+        out[i + 8] = scales[i + 4] & 15 | (minima[i + 4] & 15) << 4;
+    }
+}
+
+/// See [`search`](super::search).
+#[inline(always)]
+pub(super) fn quantize(values: &[f32]) -> Vec<u8> {
+    const SPANS: [f32; 21] = spaced(13.0, 0.15);
+    encode::<256, BYTES>(values, |values, block| {
+        let Lines::<8> { d, dmin, scales, minima, codes } = Lines::fit(values, 15.0, 63.0, &SPANS);
+        block[..2].copy_from_slice(&d);
+        block[2..4].copy_from_slice(&dmin);
+        pack_scales_and_minima(&scales, &minima, &mut block[4..16]);
+        for (codes, out) in codes.as_chunks::<64>().0.iter().zip(block[16..].chunks_mut(32)) {
+            (0..32).for_each(|l| out[l] = codes[l] | codes[l + 32] << 4);
+        }
+    })
 }

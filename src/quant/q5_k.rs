@@ -10,8 +10,9 @@
 //!
 //! A number is `d * s * q - dmin * m`, multiplied from left to right.
 
-use super::block::{decode, half, part};
-use super::q4_k::scales_and_minima;
+use super::block::{decode, encode, half, part};
+use super::q4_k::{pack_scales_and_minima, scales_and_minima};
+use super::search::{Lines, spaced};
 
 pub(super) const BYTES: usize = 176;
 
@@ -31,4 +32,22 @@ pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
             }
         }
     });
+}
+
+/// See [`search`](super::search).
+#[inline(always)]
+pub(super) fn quantize(values: &[f32]) -> Vec<u8> {
+    const SPANS: [f32; 21] = spaced(29.0, 0.15);
+    encode::<256, BYTES>(values, |values, block| {
+        let Lines::<8> { d, dmin, scales, minima, codes } = Lines::fit(values, 31.0, 63.0, &SPANS);
+        block[..2].copy_from_slice(&d);
+        block[2..4].copy_from_slice(&dmin);
+        pack_scales_and_minima(&scales, &minima, &mut block[4..16]);
+        for (l, upper) in block[16..48].iter_mut().enumerate() {
+            *upper = (0..8).fold(0, |bits, k| bits | codes[32 * k + l] >> 4 << k);
+        }
+        for (codes, out) in codes.as_chunks::<64>().0.iter().zip(block[48..].chunks_mut(32)) {
+            (0..32).for_each(|l| out[l] = codes[l] & 15 | (codes[l + 32] & 15) << 4);
+        }
+    })
 }

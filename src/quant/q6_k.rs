@@ -9,7 +9,9 @@
 //!
 //! A number is `d * s * (q - 32)`, multiplied from left to right.
 
-use super::block::{decode, half, part};
+use super::block::{decode, encode, half, part};
+use super::q2_k::pack_pairs;
+use super::search::{Proportions, spaced};
 
 pub(super) const BYTES: usize = 210;
 
@@ -29,4 +31,22 @@ pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
             }
         }
     });
+}
+
+/// See [`search`](super::search).
+#[inline(always)]
+pub(super) fn quantize(values: &[f32]) -> Vec<u8> {
+    const REACHES: [f32; 21] = spaced(-30.0, -0.15);
+    encode::<256, BYTES>(values, |values, block| {
+        let Proportions { d, scales, codes } = Proportions::fit(values, 32.0, 128.0, &REACHES);
+        let codes = codes.map(|q| (q + 32) as u8);
+        let (lower, rest) = block.split_at_mut(128);
+        let (upper, rest) = rest.split_at_mut(64);
+        for (codes, out) in codes.as_chunks::<128>().0.iter().zip(lower.chunks_mut(64)) {
+            (0..64).for_each(|l| out[l] = codes[l] & 15 | (codes[l + 64] & 15) << 4);
+        }
+        pack_pairs(&codes.map(|q| q >> 4), upper);
+        (0..16).for_each(|i| rest[i] = scales[i] as u8);
+        rest[16..].copy_from_slice(&d);
+    })
 }
