@@ -27,6 +27,7 @@
 //! The other way round nothing is wider: what passes here, the reference reader has accepted too.
 
 mod header;
+mod layout;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use memmap2::Mmap;
 use safetensors::SafeTensors;
 
 use self::header::Entry;
+pub use self::layout::{INDEX, SINGLE, Shards, layout, shards};
 use super::{file, sniff};
 use crate::checkpoint::{MappedFile, Tensor};
 use crate::dtype::Dtype;
@@ -57,7 +59,11 @@ pub const MAX_TENSORS: usize = 1 << 17;
 const LENGTH_BYTES: usize = 8;
 
 /// Maps a file and reads its tensors. They share the map, which lives as long as one of them does.
-pub(crate) fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
+///
+/// # Errors
+///
+/// [`Error::File`](crate::Error::File) or [`Error::Safetensors`](crate::Error::Safetensors).
+pub fn open(path: &Path) -> Result<Vec<(String, Tensor)>> {
     let (file, bytes) = file::open_regular(path)?;
     if bytes == 0 {
         return Err(SafetensorsError::TooShort { bytes: 0 }).in_file(path); // what has no bytes cannot be mapped

@@ -16,15 +16,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::safetensors::{INDEX, SINGLE};
 use super::{file, json, safetensors};
 use crate::Tensors;
 use crate::error::{Error, FileError, InFile, IndexError, Result};
-
-/// The single file.
-const SINGLE: &str = "model.safetensors";
-
-/// The index.
-const INDEX: &str = "model.safetensors.index.json";
 
 /// The largest index. The largest published ones name some 200,000 tensors in 20 MB.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
@@ -41,7 +36,7 @@ pub(crate) fn read(dir: &Path) -> Result<Tensors> {
     let is_there = |name: &&str| dir.join(name).symlink_metadata().is_ok();
     if is_there(&SINGLE) {
         let mut tensors = Tensors::new();
-        for (name, tensor) in safetensors::read(&dir.join(SINGLE))? {
+        for (name, tensor) in safetensors::open(&dir.join(SINGLE))? {
             tensors.insert(name, tensor);
         }
         return Ok(tensors);
@@ -108,7 +103,7 @@ fn read_shard(dir: &Path, index: &Path, shard: &str) -> Result<Vec<(String, crat
         Err(FileError::NotFound) => return Err(missing()).in_file(index),
         Err(error) => return Err(error).in_file(&path),
     };
-    match safetensors::read(&path) {
+    match safetensors::open(&path) {
         Err(Error::File { source: FileError::NotFound, .. }) => Err(missing()).in_file(index),
         read => read,
     }

@@ -105,10 +105,10 @@ impl Apr {
         // SAFETY: the map is read-only, and any bytes are valid bytes. A file that shrinks or changes under its map is outside the
         // contract, as the documentation of `checkpoint` says.
         let map = unsafe { Mmap::map(&file) }.map_err(FileError::from).in_file(path)?;
-        let Parts { header, metadata, tensors, checksum } = parse(&map).in_file(path)?;
+        let Contents { flags, metadata, tensors, checksum } = parse(&map).in_file(path)?;
         let n_bytes = map.len() as u64;
         let file = Arc::new(MappedFile { path: path.to_owned(), map });
-        Ok(Apr { path: path.to_owned(), flags: header.flags, metadata, tensors, n_bytes, checksum, file })
+        Ok(Apr { path: path.to_owned(), flags, metadata, tensors, n_bytes, checksum, file })
     }
 
     /// A tensor of this file, as it is stored: its elements stay in the map.
@@ -123,30 +123,30 @@ impl Apr {
     }
 }
 
-/// Checks everything that [`Apr::open`] does, of a file that is in memory.
-///
-/// # Errors
-///
-/// The first [`AprError`], in file order.
-pub fn check(bytes: &[u8]) -> std::result::Result<(), AprError> {
-    parse(bytes).map(drop)
-}
-
 /// Whether a file that begins so is of this family, be it one that is read or one that is refused by name.
 pub fn is_apr(beginning: &[u8]) -> bool {
     beginning.starts_with(b"APR")
 }
 
 /// What a file says.
-struct Parts {
-    header: Header,
-    metadata: Map<String, Value>,
-    tensors: Vec<TensorInfo>,
-    checksum: u32,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contents {
+    /// The flags of its header.
+    pub flags: Flags,
+    /// Its metadata, in the file's order.
+    pub metadata: Map<String, Value>,
+    /// Its tensors, in the order of their names' bytes.
+    pub tensors: Vec<TensorInfo>,
+    /// The CRC-32 that ends it.
+    pub checksum: u32,
 }
 
-/// Reads a whole file, in file order: header, metadata, index, the tensors by offset, footer.
-fn parse(bytes: &[u8]) -> Checked<Parts> {
+/// Reads and checks a whole file that is in memory, in file order: header, metadata, index, the tensors by offset, footer.
+///
+/// # Errors
+///
+/// The first [`AprError`], in that order.
+pub fn parse(bytes: &[u8]) -> std::result::Result<Contents, AprError> {
     let header = Header::parse(bytes)?;
     let stated = metadata_section(&header, bytes)?;
     let metadata = metadata::parse(stated)?;
@@ -156,7 +156,7 @@ fn parse(bytes: &[u8]) -> Checked<Parts> {
     let data = check_data_offset(&header, bytes, header.index_offset + used as u64)?;
     let end = index::place(&mut tensors, data, bytes)?;
     let checksum = footer(bytes, data, end)?;
-    Ok(Parts { header, metadata, tensors, checksum })
+    Ok(Contents { flags: header.flags, metadata, tensors, checksum })
 }
 
 /// The metadata, whose zeros up to the next section are checked too.

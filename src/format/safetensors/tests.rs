@@ -26,7 +26,7 @@ fn read_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.safetensors");
     std::fs::write(&path, bytes).unwrap();
-    read(&path)
+    open(&path)
 }
 
 #[test]
