@@ -6,6 +6,7 @@
 //!
 //! Truncation and padding that the file asks for are switched off, as transformers does: a prompt is never cut in silence.
 
+pub mod gguf;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ground_truth::error::{Error, ModelError};
+use ground_truth::format::gguf::{Array, Metadata, Value as GgufValue};
+use ground_truth::tokenizer::gguf::tokenizer_json;
 use ground_truth::{Checkpoint, Dtype, Model, Positions, Result, Tensor, Tokenizer, evaluate, generate};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -101,6 +103,23 @@ impl Folder {
         self.write("model.safetensors", [&length, header.as_bytes(), &vec![0; data]].concat());
     }
 
+    /// A tokenizer from the keys of a GGUF file, after `spoil`.
+    fn rebuild(&self, spoil: impl FnOnce(&mut Keys)) -> Result<()> {
+        let tokens = ["<unk>", "<s>", "</s>", "a", "b", "ab"].map(str::to_owned).to_vec();
+        let mut keys = Keys(vec![
+            ("tokenizer.ggml.model".to_owned(), GgufValue::String("llama".to_owned())),
+            ("tokenizer.ggml.tokens".to_owned(), GgufValue::Array(Array::String(tokens))),
+            ("tokenizer.ggml.token_type".to_owned(), GgufValue::Array(Array::I32(vec![2, 3, 3, 1, 1, 1]))),
+            ("tokenizer.ggml.scores".to_owned(), GgufValue::Array(Array::F32(vec![0.0, 0.0, 0.0, -1.0, -2.0, -3.0]))),
+            ("tokenizer.ggml.bos_token_id".to_owned(), GgufValue::U32(1)),
+        ]);
+        let file = self.path().join("model.gguf");
+        let rebuilt = |keys: &Keys| tokenizer_json(&Metadata::from(keys.0.clone()));
+        Tokenizer::from_bytes(&rebuilt(&keys).expect("valid keys"), &file)?;
+        spoil(&mut keys);
+        rebuilt(&keys).map(drop).map_err(|source| Error::Tokenizer { file, source })
+    }
+
     /// Reads all three files and holds them against each other.
     fn open(&self) -> Result<(Model, Tokenizer)> {
         let checkpoint = Checkpoint::open(self.path())?;
@@ -108,6 +127,22 @@ impl Folder {
         let tokenizer = Tokenizer::from_bytes(checkpoint.tokenizer.as_deref().unwrap_or_default(), &checkpoint.tokenizer_file())?;
         tokenizer.check_fits(model.config().vocab_size)?;
         Ok((model, tokenizer))
+    }
+}
+
+/// The keys of a GGUF file.
+struct Keys(Vec<(String, GgufValue)>);
+
+impl Keys {
+    /// Gives `tokenizer.ggml.<name>` a value.
+    fn set(&mut self, name: &str, value: GgufValue) {
+        let name = format!("tokenizer.ggml.{name}");
+        self.0.retain(|(key, _)| *key != name);
+        self.0.push((name, value));
+    }
+
+    fn tokens(&mut self, tokens: &[&str]) {
+        self.set("tokens", GgufValue::Array(Array::String(tokens.iter().map(|token| (*token).to_owned()).collect())));
     }
 }
 
@@ -235,6 +270,24 @@ const TABLE: &[Row] = &[
     ("tokenizer", "unknown-id", |f| f.open()?.1.decode(&[6]).map(drop)),
     // The library's Strip counts past the beginning of a token that is shorter than what is to be stripped.
     ("tokenizer", "decode", |f| { f.tokenizer("/decoder", json!({"type": "Strip", "content": " ", "start": 0, "stop": 5})); f.open()?.1.decode(&[4]).map(drop) }),
+    ("tokenizer", "unknown-pair", |f| f.rebuild(|keys| keys.set("pre", GgufValue::String("gpt-2".to_owned())))),
+    ("tokenizer", "length-mismatch", |f| f.rebuild(|keys| keys.set("scores", GgufValue::Array(Array::F32(vec![0.0; 5]))))),
+    ("tokenizer", "too-many-tokens", |f| f.rebuild(|keys| keys.tokens(&vec!["a"; (1 << 20) + 1]))),
+    ("tokenizer", "duplicate-token", |f| f.rebuild(|keys| keys.tokens(&["<unk>", "<s>", "</s>", "a", "b", "a"]))),
+    ("tokenizer", "token-type", |f| f.rebuild(|keys| keys.set("token_type", GgufValue::Array(Array::I32(vec![2, 3, 3, 1, 1, 7]))))),
+    ("tokenizer", "not-a-score", |f| f.rebuild(|keys| keys.set("scores", GgufValue::Array(Array::F32(vec![f32::NAN; 6]))))),
+    ("tokenizer", "not-a-byte", |f| f.rebuild(|keys| {
+        keys.tokens(&["<unk>", "<s>", "</s>", "<0x-1>", "a", "b"]);
+        keys.set("token_type", GgufValue::Array(Array::I32(vec![2, 3, 3, 6, 1, 1])));
+    })),
+    ("tokenizer", "not-byte-level", |f| f.rebuild(|keys| {
+        keys.set("model", GgufValue::String("gpt2".to_owned()));
+        keys.set("pre", GgufValue::String("gpt-2".to_owned()));
+        keys.tokens(&["<unk>", "<s>", "</s>", "a", "a b", "b"]);
+    })),
+    ("tokenizer", "special-id", |f| f.rebuild(|keys| keys.set("mask_token_id", GgufValue::U32(6)))),
+    ("tokenizer", "too-many-splits", |f| f.rebuild(|keys| keys.tokens(&["<unk>", "<s>", "</s>", "a", "b", &"a".repeat(1 << 16)]))),
+    ("tokenizer", "no-fallback", |f| f.rebuild(|keys| keys.set("token_type", GgufValue::Array(Array::I32(vec![1, 3, 3, 1, 1, 1]))))),
     spoil!("model", "missing-tensor", |f| f.write("model.safetensors", weights(&SHAPES[1..], |_| 0.5))),
     spoil!("model", "extra-tensor", |f| f.write("model.safetensors", weights(&[SHAPES.as_slice(), &[("model.extra", &[1])]].concat(), |_| 0.5))),
     spoil!("model", "wrong-shape", |f| f.config("intermediate_size", json!(5))),

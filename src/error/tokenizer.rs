@@ -21,7 +21,7 @@ pub enum TokenizerError {
         /// What must be there.
         expected: &'static str,
         /// What is there.
-        found: &'static str,
+        found: String,
     },
     /// A model type that is not one of the known ones.
     #[error("`model.type` is `{}`, one of BPE, Unigram, WordPiece, WordLevel is due", Escaped(.found))]
@@ -104,16 +104,20 @@ pub enum TokenizerError {
         index: usize,
     },
     /// A merge that names a token outside the vocabulary.
-    #[error("`model.merges[{index}]`: `{}` is not in the vocabulary", Escaped(.token))]
+    #[error("`{list}[{index}]`: `{}` is not in the vocabulary", Escaped(.token))]
     MergeOutsideVocabulary {
+        /// The list: `model.merges`, of a GGUF file `tokenizer.ggml.merges`.
+        list: &'static str,
         /// The merge's index.
         index: usize,
         /// What the vocabulary lacks.
         token: String,
     },
     /// A merge that is not two tokens.
-    #[error("`model.merges[{index}]` is not a pair of tokens")]
+    #[error("`{list}[{index}]` is not a pair of tokens")]
     MalformedMerge {
+        /// The list: `model.merges`, of a GGUF file `tokenizer.ggml.merges`.
+        list: &'static str,
         /// The merge's index.
         index: usize,
     },
@@ -126,6 +130,104 @@ pub enum TokenizerError {
         found: String,
         /// Why it is refused.
         why: &'static str,
+    },
+    /// A GGUF file whose tokenizer is none of those that are known. What splits a text into words is known by name alone there, and a
+    /// wrong guess gives other ids without a sign of it.
+    #[error(
+        "`tokenizer.ggml.model` is `{}` and `tokenizer.ggml.pre` is {}; known are {known}",
+        Escaped(.model), quoted_or_missing(.pre)
+    )]
+    UnknownPair {
+        /// The value of `tokenizer.ggml.model`.
+        model: String,
+        /// The value of `tokenizer.ggml.pre`.
+        pre: Option<String>,
+        /// The pairs that are known.
+        known: String,
+    },
+    /// A list beside the tokens that is not as long.
+    #[error("`{field}` has {found} entries, `tokenizer.ggml.tokens` has {tokens}")]
+    LengthMismatch {
+        /// The key.
+        field: &'static str,
+        /// Its length.
+        found: usize,
+        /// How many tokens there are.
+        tokens: usize,
+    },
+    /// More tokens than any vocabulary has.
+    #[error("`tokenizer.ggml.tokens` has {found} entries, the limit is {limit}")]
+    TooManyTokens {
+        /// How many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A token that is in a list twice.
+    #[error("`tokenizer.ggml.tokens`: ids {first} and {second} are both `{}`", Escaped(.token))]
+    DuplicateToken {
+        /// The token.
+        token: String,
+        /// One id.
+        first: usize,
+        /// The other.
+        second: usize,
+    },
+    /// A type of token that there is not.
+    #[error("`tokenizer.ggml.token_type[{id}]` is {found}, the types are 0 to 6")]
+    TokenType {
+        /// The token.
+        id: usize,
+        /// Its type.
+        found: i32,
+    },
+    /// A score that has no place in an order.
+    #[error("`tokenizer.ggml.scores[{id}]` is not a number")]
+    NotAScore {
+        /// The token.
+        id: usize,
+    },
+    /// A token that says it is a byte, and does not say which.
+    #[error("`tokenizer.ggml.tokens[{id}]` is typed as a byte and is `{}`, `<0x00>` to `<0xFF>` are due", Escaped(.token))]
+    NotAByte {
+        /// The token.
+        id: usize,
+        /// Its text.
+        token: String,
+    },
+    /// A token of a byte-level vocabulary with a character that stands for no byte.
+    #[error("`tokenizer.ggml.tokens[{id}]` is `{}`: U+{:04X} stands for no byte", Escaped(.token), u32::from(*.character))]
+    NotByteLevel {
+        /// The token.
+        id: usize,
+        /// Its text.
+        token: String,
+        /// The character.
+        character: char,
+    },
+    /// A key that names a token which there is not.
+    #[error("`{}` is {found}, the ids are 0 to {}", Escaped(.field), .n_ids.saturating_sub(1))]
+    SpecialId {
+        /// The key.
+        field: String,
+        /// The id that it names.
+        found: String,
+        /// How many ids there are.
+        n_ids: usize,
+    },
+    /// A vocabulary whose tokens can be put together in more ways than any real one's.
+    #[error("`tokenizer.ggml.tokens`: to look for the parts of every token takes {found} steps, the limit is {limit}")]
+    TooManySplits {
+        /// How many.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A vocabulary that has nothing for a character outside it, which would vanish from the text without a sign.
+    #[error("`tokenizer.ggml.tokens` lacks {missing} of the 256 byte tokens `<0x00>` to `<0xFF>`, and there is no unknown token")]
+    NoFallback {
+        /// How many bytes have no token.
+        missing: usize,
     },
     /// The reference library refuses the file.
     #[error("the tokenizers library refuses it: {}", Escaped(.message))]
@@ -175,6 +277,10 @@ pub enum TokenizerError {
     },
 }
 
+fn quoted_or_missing(pre: &Option<String>) -> String {
+    pre.as_ref().map_or("missing".to_owned(), |pre| format!("`{}`", Escaped(pre)))
+}
+
 fn or_none(id: &Option<u32>) -> String {
     id.map_or("none".to_owned(), |id| id.to_string())
 }
@@ -194,6 +300,17 @@ reasons!(TokenizerError {
     MergeOutsideVocabulary => "merge-outside-vocabulary",
     MalformedMerge => "malformed-merge",
     Unsupported => "unsupported",
+    UnknownPair => "unknown-pair",
+    LengthMismatch => "length-mismatch",
+    TooManyTokens => "too-many-tokens",
+    DuplicateToken => "duplicate-token",
+    TokenType => "token-type",
+    NotAScore => "not-a-score",
+    NotAByte => "not-a-byte",
+    NotByteLevel => "not-byte-level",
+    SpecialId => "special-id",
+    TooManySplits => "too-many-splits",
+    NoFallback => "no-fallback",
     Reference => "reference",
     DoesNotFit => "does-not-fit",
     TextTooLong => "text-too-long",

@@ -28,6 +28,8 @@ const MAX_CHARSMAP_BYTES: usize = 4 << 20;
 /// The largest id. The largest published vocabularies end at 262,144.
 const MAX_ID: u32 = (1 << 24) - 1;
 
+const MERGES: &str = "model.merges";
+
 /// The ids of a tokenizer.
 #[derive(Debug)]
 pub(super) struct Ids {
@@ -68,7 +70,7 @@ fn vocabulary(model: &Map<String, Value>) -> Checked<HashMap<&str, u32>> {
             for (index, entry) in entries.iter().enumerate() {
                 let Some([Value::String(token), Value::Number(_)]) = entry.as_array().map(Vec::as_slice) else {
                     let field = format!("model.vocab[{index}]");
-                    return Err(TokenizerError::WrongType { field, expected: "a pair of token and score", found: kind(entry) });
+                    return Err(TokenizerError::WrongType { field, expected: "a pair of token and score", found: kind(entry).to_owned() });
                 };
                 check_length("model.vocab", token, MAX_TOKEN_BYTES)?;
                 let id = id(token, &index.into())?;
@@ -131,14 +133,14 @@ fn check_merges(merges: &[Value], prefix: &str, vocab: &HashMap<&str, u32>) -> C
         if merge.as_str().is_some_and(|merge| merge.starts_with("#version")) {
             continue; // the first line of merges.txt, which old files carry along
         }
-        let (left, right) = pair(merge).ok_or(TokenizerError::MalformedMerge { index })?;
+        let (left, right) = pair(merge).ok_or(TokenizerError::MalformedMerge { list: MERGES, index })?;
         // The library cuts the prefix off without looking.
-        let rest = right.strip_prefix(prefix).ok_or(TokenizerError::MalformedMerge { index })?;
+        let rest = right.strip_prefix(prefix).ok_or(TokenizerError::MalformedMerge { list: MERGES, index })?;
         whole.clear();
         whole.push_str(left);
         whole.push_str(rest);
         if let Some(token) = [left, right, &whole].into_iter().find(|token| !vocab.contains_key(token)) {
-            return Err(TokenizerError::MergeOutsideVocabulary { index, token: token.to_owned() });
+            return Err(TokenizerError::MergeOutsideVocabulary { list: MERGES, index, token: token.to_owned() });
         }
     }
     Ok(())
@@ -258,6 +260,6 @@ fn wrong(field: &str, value: Option<&Value>, expected: &'static str) -> Tokenize
     let field = field.to_owned();
     match value {
         None => TokenizerError::Missing { field },
-        Some(value) => TokenizerError::WrongType { field, expected, found: kind(value) },
+        Some(value) => TokenizerError::WrongType { field, expected, found: kind(value).to_owned() },
     }
 }

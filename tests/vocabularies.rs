@@ -1,0 +1,147 @@
+//! Tokenizers rebuilt from vocabularies that real models have, against what llama.cpp's own tests expect of them.
+//!
+//! | test | falsified by |
+//! |---|---|
+//! | `vocabulary::<name>::ids` | a case of `<name>.gguf.inp` whose ids are not its line in `<name>.gguf.out` |
+//! | `vocabulary::<name>::decode` | ids of that file whose text is not the case's, where the tokenizer keeps every character |
+//! | `golden-large::<model>` | golden ids that do not decode to the golden text, or a prompt that does not come back from its ids |
+//!
+//! The data is not carried: `GROUND_TRUTH_DATA` names its folder (relative to the workspace). Where it is not set the tests are listed as
+//! ignored; where it names nothing they are red.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use ground_truth::Tokenizer;
+use ground_truth::format::gguf::Gguf;
+use ground_truth::tokenizer::gguf::tokenizer_json;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+/// The vocabularies, and whether every text comes back from its ids (BERT's drops capitals, accents and spaces).
+const VOCABULARIES: [(&str, bool); 9] = [
+    ("bert-bge", false),
+    ("deepseek-coder", true),
+    ("falcon", true),
+    ("gpt-2", true),
+    ("llama-bpe", true),
+    ("llama-spm", true),
+    ("phi-3", true),
+    ("qwen2", true),
+    ("starcoder", true),
+];
+
+/// The models of `golden-large` and the vocabularies that have their tokens.
+const GOLDEN_LARGE: [(&str, &str); 2] = [("gpt2-124m", "gpt-2"), ("qwen2-0.5b", "qwen2")];
+
+/// What parts the cases of an `.inp` file.
+const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let data = std::env::var_os("GROUND_TRUTH_DATA").filter(|value| !value.is_empty());
+    let data = data.map(|value| Path::new(env!("CARGO_MANIFEST_DIR")).join(value));
+    let mut trials = Vec::new();
+    for (name, keeps_all) in VOCABULARIES {
+        trials.push(trial(format!("vocabulary::{name}::ids"), &data, move |data| ids(data, name)));
+        if keeps_all {
+            trials.push(trial(format!("vocabulary::{name}::decode"), &data, move |data| decode(data, name)));
+        }
+    }
+    for (model, vocabulary) in GOLDEN_LARGE {
+        trials.push(trial(format!("golden-large::{model}"), &data, move |data| golden(data, model, vocabulary)));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A trial where the data is at hand, else a line that says why there is none.
+fn trial(name: String, data: &Option<PathBuf>, run: impl FnOnce(&Path) -> Result<(), Failed> + Send + 'static) -> Trial {
+    let required = std::env::var_os("GROUND_TRUTH_REQUIRE_ALL").is_some_and(|value| value == "1");
+    match data.clone() {
+        Some(data) => Trial::test(name, move || run(&data)),
+        None if required => Trial::test(name, || Err("GROUND_TRUTH_DATA is not set, and GROUND_TRUTH_REQUIRE_ALL=1".into())),
+        None => Trial::test(name, || Ok(())).with_kind("GROUND_TRUTH_DATA is not set").with_ignored_flag(true),
+    }
+}
+
+fn read(file: &Path) -> Result<String, Failed> {
+    std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+/// The tokenizer of a vocabulary; built once, several trials ask for it.
+fn open(data: &Path, name: &str) -> Result<Tokenizer, Failed> {
+    static BUILT: Mutex<BTreeMap<String, Tokenizer>> = Mutex::new(BTreeMap::new());
+    if let Some(tokenizer) = BUILT.lock()?.get(name) {
+        return Ok(tokenizer.clone());
+    }
+    let file = data.join(format!("tokenizers/ggml-vocab-{name}.gguf"));
+    let json = tokenizer_json(&Gguf::open(&file)?.metadata)?;
+    let tokenizer = Tokenizer::from_bytes(&json, &file)?;
+    BUILT.lock()?.insert(name.to_owned(), tokenizer.clone());
+    Ok(tokenizer)
+}
+
+/// Text and ids of every case.
+fn cases(data: &Path, name: &str) -> Result<Vec<(String, Vec<u32>)>, Failed> {
+    let path = |end: &str| data.join(format!("tokenizers/ggml-vocab-{name}.gguf.{end}"));
+    let (texts, ids) = (read(&path("inp"))?, read(&path("out"))?);
+    let mut texts: Vec<&str> = texts.split(SEPARATOR).collect();
+    // The last separator ends the last case, the last newline the last line.
+    if texts.last() == Some(&"") {
+        texts.pop();
+    }
+    let ids = ids.lines().map(|line| line.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>());
+    let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    if texts.len() != ids.len() || texts.len() < 40 {
+        return Err(format!("{name}: {} texts, {} lines of ids, at least 40 of each are due", texts.len(), ids.len()).into());
+    }
+    Ok(texts.into_iter().map(str::to_owned).zip(ids).collect())
+}
+
+fn ids(data: &Path, name: &str) -> Result<(), Failed> {
+    let tokenizer = open(data, name)?;
+    let mut wrong = Vec::new();
+    for (text, expected) in cases(data, name)? {
+        let observed = tokenizer.encode(&text, false)?;
+        if observed != expected {
+            wrong.push(format!("{text:?}: expected {expected:?}, observed {observed:?}"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+fn decode(data: &Path, name: &str) -> Result<(), Failed> {
+    let tokenizer = open(data, name)?;
+    let mut wrong = Vec::new();
+    for (text, ids) in cases(data, name)? {
+        let observed = String::from_utf8(tokenizer.decode(&ids)?)?;
+        if observed != text {
+            wrong.push(format!("{ids:?}: expected {text:?}, observed {observed:?}"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+fn golden(data: &Path, model: &str, vocabulary: &str) -> Result<(), Failed> {
+    let tokenizer = open(data, vocabulary)?;
+    let folder = data.join("golden-large").join(model);
+    let mut judged = 0;
+    for entry in std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {
+        let file = entry?.path();
+        let golden: Value = serde_json::from_str(&read(&file)?)?;
+        let ids: Vec<u32> = serde_json::from_value(golden["tokens"].clone())?;
+        let (text, prompt) = (golden["text"].as_str().ok_or("no text")?, golden["prompt"].as_str().ok_or("no prompt")?);
+        let observed = String::from_utf8(tokenizer.decode(&ids)?)?;
+        if observed != text {
+            return Err(format!("{}: {ids:?}: expected {text:?}, observed {observed:?}", file.display()).into());
+        }
+        let back = tokenizer.decode(&tokenizer.encode(prompt, false)?)?;
+        if back != prompt.as_bytes() {
+            return Err(format!("{}: {prompt:?} comes back as {:?}", file.display(), String::from_utf8_lossy(&back)).into());
+        }
+        judged += 1;
+    }
+    if judged >= 4 { Ok(()) } else { Err(format!("{}: {judged} goldens, at least 4 are due", folder.display()).into()) }
+}
