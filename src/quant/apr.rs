@@ -13,7 +13,7 @@ use super::block::{half, largest, part, to_half};
 pub(super) const Q4_BYTES: usize = 18;
 
 /// The smallest normal binary16, 2^-14.
-const MIN_NORMAL: f32 = 6.103_515_625e-5;
+const MIN_NORMAL: f32 = 1.0 / 16_384.0;
 
 /// The scale of a tensor of [`Dtype::AprQ8`](crate::Dtype::AprQ8); its codes follow it, from byte 4 on.
 ///

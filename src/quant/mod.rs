@@ -19,10 +19,12 @@ mod q5;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod recipe;
 mod scalar;
 mod search;
 
 pub use apr::{apr_q8_scale, dequantize_apr_q8};
+pub use recipe::Quantization;
 
 use crate::Dtype;
 use crate::kernel::{Isa, per_isa};

@@ -76,16 +76,14 @@ impl Line {
                 [q, q * q, q * v]
             });
             let determinant = n * qq - q * q;
-            if !(determinant > 0.0) {
-                continue;
-            }
+            // Of one code alone it is 0, and the gain infinite or NaN.
             let (mut scale, mut minimum) = ((n * qx - q * sum) / determinant, (q * qx - qq * sum) / determinant);
             if minimum < 0.0 {
                 (scale, minimum) = (qx / qq, 0.0);
             }
             // What is left of the sum of squares is the sum less this.
             let gain = scale * qx - minimum * sum;
-            if gain > best_gain && scale > 0.0 {
+            if determinant > 0.0 && gain > best_gain && scale > 0.0 {
                 (best, best_gain) = (Line { scale, minimum }, gain);
             }
         }
@@ -115,7 +113,7 @@ impl Line {
 fn proportion(x: &[f32], top: f32, reaches: &[f32]) -> f32 {
     let max = super::block::largest(x);
     let inverse_max = 1.0 / max;
-    if !(inverse_max.abs() < f32::INFINITY) {
+    if !inverse_max.is_finite() {
         return 0.0;
     }
     let (mut best, mut best_gain) = (0.0, 0.0);
