@@ -4,7 +4,7 @@
         train oracle oracle-check vectors fuzz-configs ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
-MODELS := llama-tiny qwen2-tiny gpt2-tiny
+MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
 # Models that are not carried, when their folder is at hand: make oracle EXTRA=path/to/model
 EXTRA ?=
 

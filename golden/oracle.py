@@ -10,6 +10,7 @@ states the rules that a reader of a golden needs.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import platform
@@ -45,6 +46,7 @@ WIDE, KNIFE = 2.0, 0.25
 PERPLEXITY_IDS, PERPLEXITY_WINDOW = 1024, 128
 # A cached decode may leave the whole forward's argmax only where the two logits are closer than this many floors.
 TIE = 16.0
+NOT_CHOSEN = "not among the prompts chosen for this model"
 
 
 def f32(value) -> str:
@@ -84,15 +86,15 @@ def provenance() -> dict:
 
 
 class Oracle:
-    """One model and the folder its golden goes to."""
+    """One model and the folder its golden goes to. `model` is given where its weights are not those of the folder."""
 
-    def __init__(self, folder: Path, out: Path, name: str):
+    def __init__(self, folder: Path, out: Path, name: str, model: torch.nn.Module | None = None):
         if not (folder / "config.json").is_file():
             raise Refusal("no config.json; a Hugging Face folder is needed")
         if not (folder / "tokenizer.json").is_file():
             raise Refusal("no tokenizer.json; convert the tokenizer to the `tokenizers` format first")
         self.folder, self.out, self.name = folder, out, name
-        self.runner = Runner(oracle_run.load(folder))
+        self.runner = Runner(model or oracle_run.load(folder))
         self.oracle = provenance()
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -165,7 +167,7 @@ class Oracle:
             return
         text, ids, room = found
         greedy = self.runner.greedy(ids, room, self.eos if prompt.stop_at_eos else [])
-        if prompt.category == "canary" and (generated := self.runner.generate(ids, room)) != greedy:
+        if prompt.category == "canary" and prompt.stop_at_eos and (generated := self.runner.generate(ids, room)) != greedy:
             raise Refusal(f"{prompt.name}: generate() gives {generated}, the greedy loop {greedy}")
         sequence = ids + greedy
         logits = self.runner.logits(sequence)
@@ -306,7 +308,7 @@ class Oracle:
         heads = config.num_attention_heads
         gpt2 = config.model_type == "gpt2"
         published = self.published() if (self.folder / "expected.txt").is_file() else None
-        golden_files = sorted(p for p in self.out.iterdir() if p.name not in ("index.json", "index.sha256"))
+        golden_files = sorted(p for p in self.out.iterdir() if p.is_file() and p.name not in ("index.json", "index.sha256"))
         return {
             "schema": SCHEMA, "model": self.name, "architecture": config.model_type, "dtype": max(sorted(sizes), key=sizes.__getitem__),
             "carried": carried, "trained_by_us": (self.folder / "training.json").is_file(), "oracle": self.oracle,
@@ -331,18 +333,47 @@ class Oracle:
             raise Refusal(f"expected.txt is not the greedy text of the empty prompt: {text!r}")
         return {"file": "expected.txt", "max_new_tokens": next(p.max_new_tokens for p in oracle_prompts.PROMPTS if p.name == "empty")}
 
-    def write(self, carried: bool) -> None:
+    def transcripts(self) -> None:
+        """What transformers answered where the model was made (greedy-transformers.json, by prompt) must be ours, id for id."""
+        path = self.folder / "greedy-transformers.json"
+        if not path.is_file():
+            return
+        asked = {entry["text"]: entry for entry in self.asked}
+        for text, answer in json.loads(path.read_text()).items():
+            if text not in asked:
+                raise Refusal(f"{path.name}: {text!r} was not asked")
+            if (asked[text]["ids"], asked[text]["greedy"]) != (answer["prompt_ids"], answer["ids"]):
+                raise Refusal(f"{path.name}: {text!r} gives {asked[text]['ids']} and {asked[text]['greedy']}, the file says {answer['prompt_ids']} and {answer['ids']}")
+            print(f"  {path.name}: {text!r} agrees")
+
+    def given(self) -> None:
+        """The files that somebody else made of the model, for the trials that judge them."""
+        paths = sorted((self.folder / "gguf").glob("*.gguf")) if (self.folder / "gguf").is_dir() else []
+        if paths:
+            files = []
+            for path in paths:
+                about = described(path)
+                files.append({
+                    "path": f"gguf/{path.name}", "format": "gguf", "quantization": path.stem.removeprefix(f"{self.name}-"), "bytes": about["bytes"], "sha256": about["sha256"],
+                })
+            self.write_json("given.json", {"schema": "ground-truth/given/1", "model": self.name, "files": files}, indent=None)
+
+    def write(self, carried: bool, prompts: tuple[Prompt, ...] = oracle_prompts.PROMPTS) -> None:
         """Everything, the index last."""
         self.out.mkdir(parents=True, exist_ok=True)
         for old in self.out.iterdir():
-            old.unlink()
-        for prompt in oracle_prompts.PROMPTS:
+            if old.is_file():
+                old.unlink()
+        self.not_asked += [{"name": p.name, "reason": NOT_CHOSEN} for p in oracle_prompts.PROMPTS if p.name not in {q.name for q in prompts}]
+        for prompt in prompts:
             self.ask(prompt)
+        self.transcripts()
         perplexity = [self.perplexity(path) for path in sorted(TEXTS.glob("*.txt"))]
         self.runner.to_float64()
         prompts = [self.finish(entry) for entry in self.asked]
         names = [self.finish_perplexity(entry) for entry in perplexity]
         self.tokenize()
+        self.given()
         self.write_json("index.json", self.index(carried, prompts, names))
         # The index vouches for every other file; this line, in the form of sha256sum, vouches for the index.
         (self.out / "index.sha256").write_text(f"{sha256((self.out / 'index.json').read_bytes())}  index.json\n")
@@ -374,12 +405,30 @@ def flat(value: dict) -> bool:
     return not any(isinstance(v, dict) or isinstance(v, list) and any(isinstance(x, (dict, list)) for x in v) for v in value.values()) and len(value) <= 4
 
 
+def chosen(names: str | None, past_eos: bool, committed: Path | None) -> tuple[Prompt, ...]:
+    """The prompts to ask: those named, else those that a committed golden asked, else all."""
+    prompts = {p.name: p for p in oracle_prompts.PROMPTS}
+    wanted = list(prompts)
+    if names is not None:
+        wanted = names.split(",")
+        if unknown := sorted(set(wanted) - set(prompts)):
+            raise Refusal(f"--prompts: there is no prompt {', '.join(unknown)}")
+    elif committed is not None:
+        index = json.loads((committed / "index.json").read_text())
+        wanted = [n for n in prompts if n not in {left["name"] for left in index["not_asked"] if left["reason"] == NOT_CHOSEN}]
+        stops = [json.loads((committed / f"{p['name']}.json").read_text())["greedy"]["stop_at_eos"] for p in index["prompts"]]
+        past_eos = not any(stops)
+    return tuple(dataclasses.replace(p, stop_at_eos=p.stop_at_eos and not past_eos) for n, p in prompts.items() if n in wanted)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a Hugging Face folder: config.json, *.safetensors, tokenizer.json")
     parser.add_argument("--out", type=Path, help="the folder of the golden (default: golden/<name>)")
     parser.add_argument("--name", help="the model's name (default: the folder's)")
     parser.add_argument("--carried", action="store_true", help="the model is committed under testdata/models")
+    parser.add_argument("--prompts", help="ask these alone, separated by commas (default: all; with --check: those of the committed golden)")
+    parser.add_argument("--past-eos", action="store_true", help="let no prompt stop at an end-of-text id")
     parser.add_argument("--check", action="store_true", help="compare a new run with the committed golden within its floors, and write nothing")
     arguments = parser.parse_args()
     name = arguments.name or arguments.model.resolve().name
@@ -391,9 +440,10 @@ def main() -> int:
             target = Path(scratch) / "golden" if arguments.check else out
             if arguments.check and not (out / "index.json").is_file():
                 raise Refusal(f"no {out / 'index.json'} to compare with")
-            Oracle(arguments.model, target, name).write(arguments.carried)
+            prompts = chosen(arguments.prompts, arguments.past_eos, out if arguments.check else None)
+            Oracle(arguments.model, target, name).write(arguments.carried, prompts)
             if not arguments.check:
-                print(f"{name}: {sum(p.stat().st_size for p in out.iterdir()):,} bytes in {out}")
+                print(f"{name}: {sum(p.stat().st_size for p in out.iterdir() if p.is_file()):,} bytes in {out}")
                 return 0
             differences = oracle_check.compare(out, target)
     except Refusal as refusal:

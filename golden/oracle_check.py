@@ -22,7 +22,7 @@ def unhex(digits: str) -> float:
 def compare(committed: Path, fresh: Path) -> list[str]:
     """Sentences about what differs; empty when the goldens agree."""
     differences = []
-    names = [{p.name for p in folder.iterdir()} for folder in (committed, fresh)]
+    names = [{p.name for p in folder.iterdir() if p.is_file()} for folder in (committed, fresh)]
     differences += [f"{name}: only in the committed golden" for name in sorted(names[0] - names[1])]
     differences += [f"{name}: only in the new run" for name in sorted(names[1] - names[0])]
     # The digest follows from the index, whose volatile fields may differ.
