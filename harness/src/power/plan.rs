@@ -251,12 +251,16 @@ fn records(workspace: &Workspace) -> Result<&'static [Defect], String> {
     Ok(Vec::leak(records))
 }
 
-/// The carried models that have a golden.
+/// The carried models that have a golden and were trained here: `llama-outlier` is the function of `llama-tiny` at other scales, and would
+/// show every defect a second time.
 fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
     let mut beds = Vec::new();
     for entry in &roster.entries {
         let Some(model) = entry.model.as_ref().filter(|model| model.carried && entry.refused.is_none()) else { continue };
         let index = &entry.golden.index;
+        if !index.trained_by_us {
+            continue;
+        }
         let path: PathBuf = model.path.clone();
         let store = GoldenStore::new(workspace, &entry.golden, &path);
         let quantization = index.dtype.to_ascii_lowercase();
