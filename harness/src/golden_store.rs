@@ -2,7 +2,8 @@
 //!
 //! This is the only place that opens them. `index.json` is read when rows are listed; everything else is hashed once, when the
 //! gate of the first cell of a model is judged, and parsed when a row needs it. An index vouches for every byte of the golden and
-//! of the model: a file that is missing, altered or not listed is named, and the gate is red.
+//! of the model: a file that is missing, altered or not listed is named, and the gate is red. Folders beside it have an index of their
+//! own: see [`derived`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -18,6 +19,8 @@ use crate::escape;
 use crate::hashes::FolderHashes;
 use crate::roster::{self, GoldenFolder};
 use crate::workspace::Workspace;
+
+pub mod derived;
 
 /// Largest text that a perplexity golden or a published continuation names, in bytes.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
@@ -69,11 +72,7 @@ impl GoldenStore {
     }
 
     fn summed_up(&self, complaints: &[String]) -> String {
-        let more = complaints.len().saturating_sub(MAX_COMPLAINTS);
-        let mut text = complaints[..complaints.len() - more].join("; ");
-        if more > 0 {
-            text.push_str(&format!("; and {more} more"));
-        }
+        let text = few(complaints);
         let command = roster::oracle_command(&self.workspace, &self.model);
         format!("{text}. Restore what was changed; if the change is meant, write the golden again: {command}")
     }
@@ -85,6 +84,7 @@ impl GoldenStore {
         let mut used: BTreeSet<String> = BTreeSet::new();
         used.insert(index.tokenizer.clone());
         used.extend(index.perplexity.iter().cloned());
+        used.extend((!self.folder.beside.given.is_empty()).then(|| derived::GIVEN.to_owned()));
         for prompt in &index.prompts {
             used.insert(format!("{}.json", prompt.name));
             if prompt.full {
@@ -111,8 +111,10 @@ impl GoldenStore {
     fn verify_golden(&self, complaints: &mut Vec<String>) {
         let folder = &self.folder.path;
         self.verify_hashes(folder, &self.index().golden_files, complaints);
-        let listed =
-            |name: &str| name == "index.json" || name == INDEX_DIGEST || self.index().golden_files.iter().any(|file| file.name == name);
+        let listed = |name: &str| {
+            let beside = [derived::DEQUANTIZED, derived::LLAMA_CPP].contains(&name) && folder.join(name).is_dir();
+            beside || name == "index.json" || name == INDEX_DIGEST || self.index().golden_files.iter().any(|file| file.name == name)
+        };
         match names_in(folder) {
             Ok(names) => {
                 for name in names.iter().filter(|name| !listed(name)) {
@@ -138,25 +140,8 @@ impl GoldenStore {
     }
 
     fn verify_hashes(&self, folder: &Path, files: &[FileEntry], complaints: &mut Vec<String>) {
-        let index = self.show_golden("index.json");
         let mut hashes = FolderHashes::open(folder, self.workspace.out());
-        for file in files {
-            let shown = self.workspace.show(&folder.join(&file.name));
-            match hashes.of(&file.name) {
-                Ok((bytes, _)) if bytes != file.bytes => {
-                    complaints.push(format!("{shown}: has {bytes} bytes, {index} says {}", file.bytes));
-                }
-                Ok((_, sha256)) if sha256 != file.sha256 => {
-                    let said = escape::line(&file.sha256);
-                    complaints.push(format!("{shown}: altered, sha256 is {sha256}, {index} says {said}"));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    complaints.push(format!("{shown}: absent, {index} lists it"));
-                }
-                Err(error) => complaints.push(format!("{shown}: {error}")),
-            }
-        }
+        complaints_about(&self.workspace, folder, files, &self.show_golden("index.json"), &mut hashes, complaints);
         hashes.remember();
     }
 
@@ -247,6 +232,44 @@ impl GoldenStore {
     fn show_golden(&self, name: &str) -> String {
         self.workspace.show(&self.folder.path.join(name))
     }
+}
+
+/// Holds files against what `index` says of them.
+fn complaints_about(
+    workspace: &Workspace,
+    folder: &Path,
+    files: &[FileEntry],
+    index: &str,
+    hashes: &mut FolderHashes,
+    complaints: &mut Vec<String>,
+) {
+    for file in files {
+        let shown = workspace.show(&folder.join(&file.name));
+        match hashes.of(&file.name) {
+            Ok((bytes, _)) if bytes != file.bytes => {
+                complaints.push(format!("{shown}: has {bytes} bytes, {index} says {}", file.bytes));
+            }
+            Ok((_, sha256)) if sha256 != file.sha256 => {
+                let said = escape::line(&file.sha256);
+                complaints.push(format!("{shown}: altered, sha256 is {sha256}, {index} says {said}"));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                complaints.push(format!("{shown}: absent, {index} lists it"));
+            }
+            Err(error) => complaints.push(format!("{shown}: {error}")),
+        }
+    }
+}
+
+/// The first complaints, and the number of the others.
+fn few(complaints: &[String]) -> String {
+    let more = complaints.len().saturating_sub(MAX_COMPLAINTS);
+    let mut text = complaints[..complaints.len() - more].join("; ");
+    if more > 0 {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
 }
 
 /// Holds the bytes of an `index.json` against the digest beside it. The index vouches for every other file.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::escape;
 use crate::evidence::{Record, Run};
-use crate::matrix::{Matrix, Row};
+use crate::matrix::{Forms, Matrix, Row};
 use crate::observe::Sessions;
 use crate::report;
 use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Problem, Roster, Settings};
@@ -104,7 +104,7 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
             }
         }
     }
-    let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks);
+    let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks, Forms::Published);
     let rows: Vec<&Row> = matrix.rows.iter().filter(|row| request.only.as_ref().is_none_or(|only| row.name.contains(only))).collect();
     let setup = Setup {
         workspace: workspace.clone(),
@@ -172,7 +172,15 @@ fn workspace_golden(workspace: &Workspace, name: &str) -> Option<PathBuf> {
 }
 
 fn entry(folder: ModelFolder, golden: GoldenFolder, self_reference: Option<SelfReference>) -> Entry {
-    Entry { model: Some(folder), golden, not_tested: None, refused: None, self_reference: self_reference.map(Arc::new) }
+    Entry {
+        model: Some(folder),
+        golden,
+        not_tested: None,
+        refused: None,
+        self_reference: self_reference.map(Arc::new),
+        given: Vec::new(),
+        is_data: false,
+    }
 }
 
 /// Asks the runtime for what the checks without oracle need. A model that does not load is red.
@@ -182,7 +190,7 @@ fn without_golden(folder: ModelFolder, runtime: &Arc<dyn Runtime>, deadlines: De
     let sessions = Sessions::new(Arc::clone(runtime), artifact, deadlines);
     let own = SelfReference::of(&folder.name, &sessions)
         .map_err(|reason| Problem::new(format!("model::{}", folder.name), "a model that loads and answers", reason))?;
-    let golden = GoldenFolder { path: folder.path.clone(), index: Arc::new(own.model.index.clone()) };
+    let golden = GoldenFolder { path: folder.path.clone(), index: Arc::new(own.model.index.clone()), beside: Arc::default() };
     Ok(entry(folder, golden, Some(own)))
 }
 

@@ -5,7 +5,9 @@
 //! | [`workspace`] | where the data lie and where output goes |
 //! | [`roster`] | models and goldens, from folders and variables; what is wrong with them is a red row |
 //! | [`golden_store`], [`hashes`] | golden and model files, held against their hashes, which are remembered |
+//! | [`column`], [`given`], [`cell`] | the forms in which a model is judged, ours and other people's; one of them in one runtime |
 //! | [`matrix`] | cells x checks x prompts: the rows and their names |
+//! | [`store`] | what was converted, kept by what it was made of |
 //! | [`runtime`] | what answers questions about an artifact: the trait, the engine, and the supervision of both |
 //! | [`observe`] | answers, asked once and shared |
 //! | [`trial`], [`guard`] | one row, judged; panics as values |
@@ -18,17 +20,21 @@
 //!
 //! A datum walks one way: roster, matrix, artifact, runtime, observation, check, verdict, evidence, reporters.
 
+pub mod cell;
 pub mod cli;
+pub mod column;
 mod defect;
 pub mod escape;
 pub mod evidence;
 #[cfg(test)]
 mod fixture;
+pub mod given;
 pub mod golden_store;
 pub mod guard;
 pub mod hashes;
 pub mod judge;
 pub mod list;
+mod make;
 pub mod matrix;
 pub mod observe;
 pub mod power;
@@ -36,6 +42,7 @@ pub mod report;
 pub mod roster;
 pub mod runtime;
 pub mod self_reference;
+pub mod store;
 pub mod suite;
 pub mod summary;
 pub mod trial;

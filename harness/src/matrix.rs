@@ -1,37 +1,27 @@
 //! The rows: cells x checks x prompts.
 //!
 //! A row's name is `model::format::quantization::runtime::check[::prompt]`. Rows come cell by cell and, within a cell, prompt by
-//! prompt, so that what was observed on a prompt can be forgotten when its last check is done. What is wrong with the lists is a row
-//! too, `matrix::<subject>`, and always red.
+//! prompt, so that what was observed on a prompt can be forgotten when its last check is done, and an artifact with its last row. What is
+//! wrong with the lists is a row too, `matrix::<subject>`, and always red.
 
 use std::collections::BTreeSet;
 
-use ground_truth_falsification::check::{self, Check, Per, Scope};
-use ground_truth_falsification::form::Form;
-use ground_truth_falsification::golden::Index;
+use ground_truth_falsification::check::{self, Check};
 
+use crate::cell::{Cell, Origin};
+use crate::column::Column;
 use crate::escape;
 use crate::roster::{Entry, Problem, Roster};
-use crate::runtime::{Artifact, Capabilities, Format};
+use crate::runtime::Capabilities;
 
 /// The id of the gate's row: hashes hold, the golden parses and passes its lint, the artifact loads without a warning.
 pub const GATE: &str = "F-G1";
 
+/// The id of the row that converts a model to a column and loads it there.
+pub const CONVERSION: &str = "F-G3";
+
 /// The id of the row that holds the roster's listing against the golden.
 pub const LIST: &str = "LIST";
-
-/// One artifact of one model, in one runtime.
-#[derive(Debug, Clone)]
-pub struct Cell {
-    /// `model::format::quantization::runtime`.
-    pub name: String,
-    /// The name of the runtime.
-    pub runtime: String,
-    /// What the runtime loads.
-    pub artifact: Artifact,
-    /// The model and its golden.
-    pub entry: Entry,
-}
 
 /// What a row of a cell is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +44,11 @@ pub enum Task {
         /// Place in [`Matrix::cells`].
         cell: usize,
     },
+    /// Converts the model to a cell's column and loads it there.
+    Conversion {
+        /// Place in [`Matrix::cells`].
+        cell: usize,
+    },
     /// Holds the listing of a cell's model against its golden.
     List {
         /// Place in [`Matrix::cells`].
@@ -71,11 +66,11 @@ pub enum Task {
 }
 
 impl Task {
-    /// The cell, and what the row is about in it. The gate and the listing need no observation.
+    /// The cell, and what the row is about in it. Gate, conversion and listing need no observation.
     pub fn cell(&self) -> Option<(usize, Subject)> {
         match self {
             Task::Problem(_) => None,
-            Task::Gate { cell } | Task::List { cell } => Some((*cell, Subject::Cell)),
+            Task::Gate { cell } | Task::Conversion { cell } | Task::List { cell } => Some((*cell, Subject::Cell)),
             Task::Check { cell, subject, .. } => Some((*cell, *subject)),
         }
     }
@@ -95,12 +90,25 @@ pub struct Row {
 /// How many rows there could be. A check that does not apply to a prompt is in none of the numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// Rows whose model is at hand, out of those declared.
+    /// Rows whose model is at hand and has that column, out of those declared.
     pub applicable: usize,
-    /// Rows whose format, architecture, weight type and ops the runtime declares, out of all.
+    /// Listed rows: the runtime declares their format, architecture, weight type and ops.
     pub declared: usize,
-    /// Rows of the whole catalogue on the whole roster.
+    /// Rows of the whole catalogue on the whole roster: every check, in every column, on every prompt that it applies to.
     pub total: usize,
+    /// Rows of the catalogue that other columns leave to the published form: costly ones, and those of prompts outside of the sample.
+    pub sampled: usize,
+}
+
+/// Which cells a model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forms {
+    /// The published form, every column, and the files that were given.
+    All,
+    /// The published form alone.
+    Published,
+    /// The given files alone.
+    Given,
 }
 
 /// Every row of a run.
@@ -117,11 +125,11 @@ pub struct Matrix {
 impl Matrix {
     /// The rows of `roster` for a runtime with these capabilities, by the whole catalogue of checks.
     pub fn new(roster: &Roster, capabilities: &Capabilities) -> Self {
-        Self::of(roster, capabilities, &check::all().iter().collect::<Vec<_>>())
+        Self::of(roster, capabilities, &check::all().iter().collect::<Vec<_>>(), Forms::All)
     }
 
-    /// The same, by some of the checks.
-    pub fn of(roster: &Roster, capabilities: &Capabilities, checks: &[&'static Check]) -> Self {
+    /// The same, by some of the checks, in some of the forms.
+    pub fn of(roster: &Roster, capabilities: &Capabilities, checks: &[&'static Check], forms: Forms) -> Self {
         let mut matrix = Self::default();
         for problem in &roster.problems {
             matrix.problem(problem.clone());
@@ -135,7 +143,9 @@ impl Matrix {
             return matrix;
         }
         for entry in &roster.entries {
-            matrix.add_cell(entry, capabilities, checks);
+            for cell in cells(entry, &capabilities.name, forms) {
+                matrix.add(cell, capabilities, checks);
+            }
         }
         if matrix.rows.is_empty() {
             matrix.problem(Problem::new(
@@ -152,53 +162,43 @@ impl Matrix {
         self.rows.push(Row { name: format!("matrix::{}", problem.subject), task: Task::Problem(problem), not_tested: None });
     }
 
-    fn add_cell(&mut self, entry: &Entry, capabilities: &Capabilities, checks: &[&'static Check]) {
-        let index = &entry.golden.index;
-        let quantization = index.dtype.to_ascii_lowercase();
-        let format = Format::Safetensors;
-        let all = tasks(index, checks);
-        // The gate belongs to every cell, the listing to every cell with a golden.
-        let is_listed = entry.self_reference.is_none();
-        let house = 1 + usize::from(is_listed);
-        self.coverage.total += house + all.len();
-        if !capabilities.declares(format, &index.architecture, &quantization) {
+    fn add(&mut self, cell: Cell, capabilities: &Capabilities, checks: &[&'static Check]) {
+        let index = &cell.entry.golden.index;
+        let place = self.cells.len();
+        let name = &cell.name;
+        // The gate belongs to every cell; the listing to the published form of a model with a golden, a conversion to what was converted.
+        let mut rows = vec![Row { name: format!("{name}::{GATE}"), task: Task::Gate { cell: place }, not_tested: cell.not_tested.clone() }];
+        let mut house = |id: &str, task: Task| rows.push(Row { name: format!("{name}::{id}"), task, not_tested: cell.not_tested.clone() });
+        match &cell.origin {
+            Origin::Published if cell.entry.self_reference.is_none() => house(LIST, Task::List { cell: place }),
+            Origin::Converted(_) => house(CONVERSION, Task::Conversion { cell: place }),
+            Origin::Published | Origin::Given(_) => {}
+        }
+        let readable = !matches!(&cell.origin, Origin::Given(given) if given.unreadable.is_some());
+        let catalogue = if readable { rows.len() + cell.catalogue(checks) } else { rows.len() };
+        self.coverage.total += catalogue;
+        if !matches!(cell.origin, Origin::Given(_))
+            && !capabilities.declares(cell.artifact.format, &index.architecture, &cell.form.quantization)
+        {
             return;
         }
-        let declared: Vec<_> = all.into_iter().filter(|(check, _)| capabilities.declares_ops(check.needs)).collect();
-        self.coverage.declared += house + declared.len();
-        if entry.not_tested.is_none() {
-            self.coverage.applicable += house + declared.len();
-        }
-
-        let cell = self.cells.len();
-        let name = format!("{}::{format}::{}::{}", index.model, escape::plain_name(&quantization), capabilities.name);
-        self.push(format!("{name}::{GATE}"), Task::Gate { cell }, entry);
-        if is_listed {
-            self.push(format!("{name}::{LIST}"), Task::List { cell }, entry);
-        }
-        for (check, subject) in declared {
-            let row = match subject {
-                Subject::Cell => format!("{name}::{}", check.id),
-                Subject::Prompt(i) => format!("{name}::{}::{}", check.id, index.prompts[i].name),
-                Subject::Text(i) => format!("{name}::{}::{}", check.id, text_name(&index.perplexity[i])),
+        let all = if readable { cell.rows(checks) } else { Vec::new() };
+        self.coverage.sampled += catalogue.saturating_sub(rows.len() + all.len());
+        for row in all.into_iter().filter(|row| capabilities.declares_ops(row.check.needs)) {
+            let id = row.check.id;
+            let row_name = match row.subject {
+                Subject::Cell => format!("{name}::{id}"),
+                Subject::Prompt(i) => format!("{name}::{id}::{}", index.prompts[i].name),
+                Subject::Text(i) => format!("{name}::{id}::{}", text_name(&index.perplexity[i])),
             };
-            self.push(row, Task::Check { cell, check, subject }, entry);
+            let lacking = (row.lacks_golden && !index.carried).then(|| "no golden of the values that the file holds".to_owned());
+            let task = Task::Check { cell: place, check: row.check, subject: row.subject };
+            rows.push(Row { name: row_name, task, not_tested: cell.not_tested.clone().or(lacking) });
         }
-        self.cells.push(Cell {
-            name,
-            runtime: capabilities.name.clone(),
-            artifact: Artifact {
-                model: index.model.clone(),
-                format,
-                quantization,
-                path: entry.model.as_ref().map(|model| model.path.clone()).unwrap_or_default(),
-            },
-            entry: entry.clone(),
-        });
-    }
-
-    fn push(&mut self, name: String, task: Task, entry: &Entry) {
-        self.rows.push(Row { name, task, not_tested: entry.not_tested.clone() });
+        self.coverage.declared += rows.len();
+        self.coverage.applicable += rows.iter().filter(|row| row.not_tested.is_none()).count();
+        self.rows.append(&mut rows);
+        self.cells.push(cell);
     }
 
     /// Two rows of one name would be one row to every tool that filters by name.
@@ -220,25 +220,20 @@ impl Matrix {
     }
 }
 
-/// Every check on everything it applies to: first the cell, then prompt by prompt, then text by text.
-fn tasks(index: &Index, checks: &[&'static Check]) -> Vec<(&'static Check, Subject)> {
-    let form = Form::published(&index.dtype);
-    let scope = Scope { index, form: &form, dequantized: None, llama_cpp: false };
-    let mut tasks = Vec::new();
-    let about = |check: &Check, subject: Subject| match (check.per, subject) {
-        (Per::Cell(applies), Subject::Cell) => applies(&scope),
-        (Per::Prompt(applies) | Per::Source(applies), Subject::Prompt(i)) => applies(&scope, &index.prompts[i]),
-        (Per::Sources(applies), Subject::Cell) => index.prompts.iter().any(|prompt| applies(&scope, prompt)),
-        (Per::Perplexity(applies), Subject::Text(i)) => applies(&scope, text_name(&index.perplexity[i])),
-        _ => false,
-    };
-    let subjects = std::iter::once(Subject::Cell)
-        .chain((0..index.prompts.len()).map(Subject::Prompt))
-        .chain((0..index.perplexity.len()).map(Subject::Text));
-    for subject in subjects {
-        tasks.extend(checks.iter().filter(|check| about(check, subject)).map(|check| (*check, subject)));
+/// The cells of a model: as published, column by column, then the files that were given.
+fn cells(entry: &Entry, runtime: &str, forms: Forms) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    if forms != Forms::Given {
+        cells.push(Cell::published(entry, runtime));
     }
-    tasks
+    if crate::make::AVAILABLE && forms == Forms::All && !entry.is_data && entry.self_reference.is_none() {
+        let index = &entry.golden.index;
+        cells.extend(Column::all().filter(|column| !column.is_published(index)).map(|column| Cell::converted(entry, runtime, column)));
+    }
+    if forms != Forms::Published {
+        cells.extend(entry.given.iter().map(|given| Cell::given(entry, runtime, given)));
+    }
+    cells
 }
 
 /// `perplexity-stories.json` is about the text `stories`.

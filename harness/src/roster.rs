@@ -23,7 +23,9 @@ use std::sync::Arc;
 use ground_truth_falsification::golden::{Index, MAX_JSON_BYTES};
 
 use crate::escape;
+use crate::given::Given;
 use crate::golden_store;
+use crate::golden_store::derived::Beside;
 use crate::self_reference::SelfReference;
 use crate::workspace::Workspace;
 
@@ -70,6 +72,8 @@ pub struct GoldenFolder {
     pub path: PathBuf,
     /// Its `index.json`.
     pub index: Arc<Index>,
+    /// What lies beside it.
+    pub beside: Arc<Beside>,
 }
 
 /// A model with its golden, or a golden whose model is not at hand.
@@ -85,6 +89,10 @@ pub struct Entry {
     pub refused: Option<String>,
     /// What stands in for the golden where there is none.
     pub self_reference: Option<Arc<SelfReference>>,
+    /// Files that somebody else made of this model.
+    pub given: Vec<Given>,
+    /// Whether the model is at hand only for its given files, so that it has no columns of ours.
+    pub is_data: bool,
 }
 
 /// Every model of a run.
@@ -372,7 +380,7 @@ impl Reader<'_> {
             }
             Some(_) => {}
         }
-        Entry { model: model.cloned(), golden, not_tested, refused, self_reference: None }
+        Entry { model: model.cloned(), golden, not_tested, refused, self_reference: None, given: Vec::new(), is_data: false }
     }
 }
 
@@ -390,7 +398,8 @@ pub fn read_golden(workspace: &Workspace, folder: &Path) -> Result<GoldenFolder,
     let index = Index::parse(&bytes, &shown).map_err(|error| error.to_string())?;
     listable(&index, &shown)?;
     golden_store::verify_index(workspace, folder, &bytes)?;
-    Ok(GoldenFolder { path: folder.to_path_buf(), index: Arc::new(index) })
+    let beside = Beside::read(workspace, folder, &index.model)?;
+    Ok(GoldenFolder { path: folder.to_path_buf(), index: Arc::new(index), beside: Arc::new(beside) })
 }
 
 /// The folders that a colon-separated value names.
@@ -402,6 +411,11 @@ pub fn folders_of(workspace: &Workspace, value: &OsStr) -> Vec<PathBuf> {
 pub fn oracle_command(workspace: &Workspace, model: &Path) -> String {
     let carried = if model.starts_with(workspace.models()) { " --carried" } else { "" };
     format!("uv run golden/oracle.py {}{carried}", escape::shell(&workspace.show(model)))
+}
+
+/// The command that writes the goldens of what a model becomes in the columns that round.
+pub fn dequantized_command(workspace: &Workspace, model: &Path) -> String {
+    format!("uv run golden/dequantized.py {}", escape::shell(&workspace.show(model)))
 }
 
 /// What has to hold of an index before rows can be named after it.

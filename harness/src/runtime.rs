@@ -24,6 +24,10 @@ pub mod supervise;
 pub enum Format {
     /// A Hugging Face folder: `config.json`, `*.safetensors`, `tokenizer.json`.
     Safetensors,
+    /// One GGUF file: weights, sizes and tokenizer.
+    Gguf,
+    /// One APR file, version 2: the same.
+    Apr,
 }
 
 impl Format {
@@ -31,7 +35,14 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Safetensors => "safetensors",
+            Format::Gguf => "gguf",
+            Format::Apr => "apr",
         }
+    }
+
+    /// The format of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Format::Safetensors, Format::Gguf, Format::Apr].into_iter().find(|format| format.name() == name)
     }
 }
 
@@ -48,7 +59,7 @@ pub struct Artifact {
     pub model: String,
     /// Its container.
     pub format: Format,
-    /// The type of its weights: `f32`, `bf16`, `q8_0`, ...
+    /// The type of its weights: `f32`, `bf16`, `q8_0`, `q4_k_m`, ...
     pub quantization: String,
     /// The file, or the folder of a safetensors artifact.
     pub path: PathBuf,

@@ -124,6 +124,7 @@ impl Summary<'_> {
         let id = |task: &Task| match task {
             Task::Problem(_) => None,
             Task::Gate { .. } => Some(matrix::GATE),
+            Task::Conversion { .. } => Some(matrix::CONVERSION),
             Task::List { .. } => Some(matrix::LIST),
             Task::Check { check, .. } => Some(check.id),
         };
@@ -151,6 +152,7 @@ impl Summary<'_> {
                     continue;
                 }
                 Task::Gate { .. } => ("cell", matrix::GATE),
+                Task::Conversion { .. } => ("cell", matrix::CONVERSION),
                 Task::List { .. } => ("cell", matrix::LIST),
                 Task::Check { check, subject, .. } => (
                     match subject {

@@ -1,39 +1,47 @@
 //! One row, judged.
 //!
-//! The laboratory holds what rows of one cell share: the verified golden, the sessions, the observations. It knows from the filtered
-//! list how many rows are still to come, and forgets a prompt's observations with the prompt's last row and a model with its last
-//! row. Judging returns a record; it prints nothing, and a panic anywhere in it is an error verdict with its place.
+//! The laboratory holds what rows share: those of one model the verified golden, those of one cell the artifact, its sessions and peers,
+//! those about one prompt the observations. It knows from the filtered list how many rows are still to come, and forgets each with its
+//! last row. Judging returns a record; it prints nothing, and a panic anywhere in it is an error verdict with its place.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use ground_truth_falsification::check::{Case, Check, Per, Scope};
-use ground_truth_falsification::form::Form;
+use ground_truth_falsification::check::{Case, Check, Per};
 use ground_truth_falsification::golden::{Index, ModelGolden, PromptGolden};
-use ground_truth_falsification::observation::{Failure, NoPeers};
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
 
+use crate::cell::Cell;
 use crate::escape;
 use crate::evidence::{Axes, Claim, Record, Run};
-use crate::golden_store::GoldenStore;
 use crate::guard;
 use crate::list;
-use crate::matrix::{self, Cell, Matrix, Row, Subject, Task};
-use crate::observe::{Memory, Observer, Sessions};
+use crate::matrix::{self, Matrix, Row, Subject, Task};
+use crate::observe::Observer;
 use crate::report;
 use crate::roster::{ModelFolder, Problem};
 use crate::runtime::supervise::Deadlines;
 use crate::runtime::{Capabilities, Runtime};
-use crate::self_reference::SelfReference;
+use crate::store::ArtifactStore;
 use crate::workspace::Workspace;
+use desk::{Closed, Desk, Equipment};
+use open::OpenCell;
+
+mod desk;
+mod open;
+mod peers;
 
 /// What a gate's row puts to the test.
 const GATE_SENTENCE: &str =
     "every file is the one that the golden was written for, the golden holds together, and the artifact loads without a warning";
 /// What would refute it.
 const GATE_REFUTED_BY: &str = "a missing, altered or unlisted file, a golden that contradicts itself, a refusal or a warning at loading";
+/// What a conversion's row puts to the test.
+const CONVERSION_SENTENCE: &str = "the model converts to the format and quantization and loads there, with no warning";
+/// What would refute it.
+const CONVERSION_REFUTED_BY: &str = "a refusal or a warning on the way";
 /// What a listing's row puts to the test.
 const LIST_SENTENCE: &str = "the model is listed exactly once, with the architecture and weight type that the golden names";
 /// What would refute it.
@@ -46,55 +54,24 @@ const BRIEFLY: usize = 200;
 
 /// Everything that judging needs, shared by all rows.
 pub struct Laboratory {
-    workspace: Workspace,
-    runtime: Arc<dyn Runtime>,
+    equipment: Arc<Equipment>,
     capabilities: Capabilities,
-    deadlines: Deadlines,
-    tolerances: Result<Tolerances, String>,
-    cells: Vec<Cell>,
+    cells: Vec<Arc<Cell>>,
     models: Vec<ModelFolder>,
     run: Run,
     reproduce: Box<dyn Fn(&str) -> String + Send + Sync>,
     open: Mutex<HashMap<usize, Arc<OpenCell>>>,
-    /// Rows still to come, by cell and, within it, by subject.
-    to_come: Mutex<BTreeMap<(usize, Option<Subject>), usize>>,
+    desks: Mutex<HashMap<String, Arc<Desk>>>,
+    /// Rows still to come that share something.
+    to_come: Mutex<BTreeMap<Shared, usize>>,
 }
 
-/// What a cell is held against.
-enum Reference {
-    /// Files that an oracle wrote.
-    Golden(GoldenStore),
-    /// What the runtime says of itself.
-    Own(Arc<SelfReference>),
-}
-
-/// A cell some of whose rows have begun.
-struct OpenCell {
-    reference: Reference,
-    sessions: Sessions,
-    gate: OnceLock<Result<Arc<ModelGolden>, Closed>>,
-    subjects: Mutex<HashMap<Subject, Arc<OpenSubject>>>,
-}
-
-/// What the rows about one prompt share.
-#[derive(Default)]
-struct OpenSubject {
-    golden: OnceLock<Result<Arc<PromptGolden>, String>>,
-    memory: Memory,
-}
-
-/// Why a gate is red.
-#[derive(Debug, Clone)]
-struct Closed {
-    kind: ErrorKind,
-    owner: Owner,
-    reason: String,
-}
-
-impl Closed {
-    fn golden(reason: String) -> Self {
-        Self { kind: ErrorKind::Golden, owner: Owner::Golden, reason }
-    }
+/// What rows share.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Shared {
+    Model(String),
+    Cell(usize),
+    Subject(usize, Subject),
 }
 
 /// How a laboratory is set up.
@@ -118,15 +95,19 @@ impl Laboratory {
     pub fn new(setup: Setup, matrix: &Matrix) -> Self {
         Self {
             capabilities: setup.runtime.capabilities(),
-            workspace: setup.workspace,
-            runtime: setup.runtime,
-            deadlines: setup.deadlines,
-            tolerances: Tolerances::committed().map_err(|error| error.to_string()),
-            cells: matrix.cells.clone(),
+            cells: matrix.cells.iter().cloned().map(Arc::new).collect(),
+            equipment: Arc::new(Equipment {
+                store: ArtifactStore::new(setup.workspace.out()),
+                workspace: setup.workspace,
+                runtime: setup.runtime,
+                deadlines: setup.deadlines,
+                tolerances: Tolerances::committed().map_err(|error| error.to_string()),
+            }),
             models: setup.models,
             run: setup.run,
             reproduce: setup.reproduce,
             open: Mutex::default(),
+            desks: Mutex::default(),
             to_come: Mutex::default(),
         }
     }
@@ -135,9 +116,15 @@ impl Laboratory {
     pub fn expect<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
         let mut to_come = self.to_come.lock().unwrap_or_else(PoisonError::into_inner);
         for (cell, subject) in rows.into_iter().filter_map(|row| row.task.cell()) {
-            *to_come.entry((cell, None)).or_default() += 1;
-            *to_come.entry((cell, Some(shared(subject)))).or_default() += 1;
+            for shared in self.shares(cell, subject) {
+                *to_come.entry(shared).or_default() += 1;
+            }
         }
+    }
+
+    /// What a row shares with others.
+    fn shares(&self, cell: usize, subject: Subject) -> [Shared; 3] {
+        [Shared::Subject(cell, shared(subject)), Shared::Cell(cell), Shared::Model(self.cells[cell].artifact.model.clone())]
     }
 
     /// Judges a row and writes its evidence.
@@ -147,7 +134,7 @@ impl Laboratory {
         let mut verdict = guard::catch(|| self.verdict(row, &mut asked))
             .unwrap_or_else(|panic| Verdict::error(ErrorKind::Crash, "a verdict", panic.to_string()).owned_by(Owner::Runtime));
         if let Some((cell, subject)) = row.task.cell() {
-            self.done(cell, shared(subject));
+            self.done(cell, subject);
         }
         let (claim, sentence) = self.claim(row);
         if verdict.claim.is_empty() {
@@ -179,9 +166,10 @@ impl Laboratory {
         match &row.task {
             Task::Problem(problem) => problem_verdict(problem),
             Task::Gate { cell } => match self.golden(*cell) {
-                Ok(golden) => gate_verdict(&golden.index, self.cells[*cell].entry.self_reference.is_some()),
+                Ok(golden) => gate_verdict(&golden.index, &self.cells[*cell]),
                 Err(closed) => Verdict::error(closed.kind, "no complaint", closed.reason).owned_by(closed.owner),
             },
+            Task::Conversion { cell } => self.conversion(*cell),
             Task::List { cell } => self.behind_gate(*cell, |golden| Ok(self.listing(*cell, golden))),
             Task::Check { cell, check, subject } => self.behind_gate(*cell, |golden| self.check(*cell, check, *subject, golden, asked)),
         }
@@ -192,10 +180,7 @@ impl Laboratory {
             Ok(golden) => {
                 judge(&golden).unwrap_or_else(|reason| Verdict::error(ErrorKind::Golden, "a golden", reason).owned_by(Owner::Golden))
             }
-            Err(closed) => {
-                let observed = format!("gate {} failed: {}", matrix::GATE, report::shorten(&closed.reason, BRIEFLY));
-                Verdict::error(ErrorKind::Gate, "an open gate", observed).owned_by(closed.owner)
-            }
+            Err(closed) => behind(matrix::GATE, &closed.reason, closed.owner),
         }
     }
 
@@ -204,26 +189,43 @@ impl Laboratory {
         if let Some(reason) = &self.cells[cell].entry.refused {
             return Err(Closed { kind: ErrorKind::Gate, owner: Owner::File, reason: reason.clone() });
         }
-        let open = self.open(cell);
-        open.gate.get_or_init(|| open.pass_gate(&self.tolerances)).clone()
+        self.open(cell).gate()
     }
 
-    fn open(&self, cell: usize) -> Arc<OpenCell> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || {
-            let Cell { artifact, entry, .. } = &self.cells[cell];
-            let reference = match &entry.self_reference {
-                Some(own) => Reference::Own(Arc::clone(own)),
-                None => Reference::Golden(GoldenStore::new(&self.workspace, &entry.golden, &artifact.path)),
-            };
-            Arc::new(OpenCell {
-                reference,
-                sessions: Sessions::new(Arc::clone(&self.runtime), artifact.clone(), self.deadlines),
-                gate: OnceLock::new(),
-                subjects: Mutex::default(),
-            })
+    fn open(&self, place: usize) -> Arc<OpenCell> {
+        let cell = &self.cells[place];
+        let desk = {
+            let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+            let desk = desks.entry(cell.artifact.model.clone()).or_insert_with(|| Arc::new(Desk::new(&self.equipment, cell)));
+            Arc::clone(desk)
         };
-        Arc::clone(open.entry(cell).or_insert_with(make))
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(open.entry(place).or_insert_with(|| Arc::new(OpenCell::new(&self.equipment, desk, cell))))
+    }
+
+    /// The row of F-G3: the model becomes this column and loads there.
+    fn conversion(&self, place: usize) -> Verdict {
+        if let Some(reason) = &self.cells[place].entry.refused {
+            return behind(matrix::GATE, reason, Owner::File);
+        }
+        let open = self.open(place);
+        if let Err(closed) = open.desk.golden() {
+            return behind(matrix::GATE, &closed.reason, closed.owner);
+        }
+        let expected = "a conversion and a loading without a complaint";
+        match open.made().and_then(|made| open.loaded().map(|_| made)) {
+            Ok(made) => {
+                let stored = made.stored.as_ref();
+                let (bytes, files) = stored.map_or((0, 0), |stored| (stored.bytes, stored.n_files));
+                let notes = stored.map(|stored| stored.notes.join("; ")).filter(|notes| !notes.is_empty());
+                let notes = notes.map(|notes| format!("; {notes}")).unwrap_or_default();
+                Verdict::corroborated(files, expected, format!("{bytes} bytes in {files} files, loaded{notes}"))
+            }
+            Err(closed) => match closed.kind {
+                ErrorKind::Refused => Verdict::falsified(expected, closed.reason).owned_by(closed.owner),
+                kind => Verdict::error(kind, expected, closed.reason).owned_by(closed.owner),
+            },
+        }
     }
 
     fn check(
@@ -236,37 +238,40 @@ impl Laboratory {
     ) -> Result<Verdict, String> {
         let open = self.open(cell);
         let sharing = open.subject(shared(subject));
-        let tolerances = self.tolerances.as_ref().map_err(String::clone)?;
-        let prompt = match subject {
-            Subject::Prompt(i) => Some(sharing.prompt(&open.reference, i)?),
-            Subject::Cell | Subject::Text(_) => None,
-        };
+        let tolerances = self.equipment.tolerances.as_ref().map_err(String::clone)?;
+        let (mut prompt, mut source) = (None, None);
+        if let Subject::Prompt(i) = subject {
+            source = Some(open.source(i)?);
+            // A check that needs no golden of exactly these values needs ids, and any prompt has those.
+            prompt = open.of_values(i)?.or_else(|| source.clone());
+        }
         let perplexity = match subject {
             Subject::Text(i) => Some(golden.perplexity.get(i).ok_or("a text that the golden does not hold")?),
             Subject::Cell | Subject::Prompt(_) => None,
         };
-        let form = Form::published(&golden.index.dtype);
+        let scope = open.cell.scope();
         let mut all = Vec::new();
         if let Per::Sources(applies) = check.per {
-            let scope = Scope { index: &golden.index, form: &form, dequantized: None, llama_cpp: false };
             for place in (0..golden.index.prompts.len()).filter(|i| applies(&scope, &golden.index.prompts[*i])) {
-                all.push(open.subject(Subject::Prompt(place)).prompt(&open.reference, place)?);
+                all.push(open.source(place)?);
             }
         }
         let sources: Vec<&PromptGolden> = all.iter().map(Arc::as_ref).collect();
+        let llama_cpp = open.llama_cpp()?;
         let case = Case {
             model: golden,
-            form: &form,
-            peers: &NoPeers,
+            form: &open.cell.form,
+            peers: open.as_ref(),
             prompt: prompt.as_deref(),
-            source: prompt.as_deref(),
+            source: source.as_deref(),
             sources: &sources,
             perplexity,
-            dequantized: None,
-            llama_cpp: None,
+            dequantized: scope.dequantized,
+            llama_cpp: llama_cpp.as_deref(),
             tolerances,
         };
-        let observer = Observer::new(&open.sessions, &sharing.memory);
+        let sessions = open.loaded().map_err(|closed| closed.reason)?;
+        let observer = Observer::new(&sessions, &sharing.memory);
         let verdict = check.judge(&case, &observer);
         *asked = observer.asked();
         Ok(verdict)
@@ -275,7 +280,7 @@ impl Laboratory {
     fn listing(&self, cell: usize, golden: &ModelGolden) -> Verdict {
         let index = &golden.index;
         let wanted = format!("one `{}`, {}, {}", index.model, index.architecture, index.dtype);
-        let listed = list::list(&self.workspace, &self.models);
+        let listed = list::list(&self.equipment.workspace, &self.models);
         let found: Vec<_> = listed.iter().filter(|line| line.name == index.model).collect();
         let shown = |line: &list::Listed| {
             let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "nothing".to_owned());
@@ -299,20 +304,27 @@ impl Laboratory {
     /// Forgets what no row to come needs.
     fn done(&self, cell: usize, subject: Subject) {
         let mut to_come = self.to_come.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut last_of = |key| {
-            let left = to_come.get_mut(&key).map(|left| {
+        let mut finished = Vec::new();
+        for shared in self.shares(cell, subject) {
+            if let Some(left) = to_come.get_mut(&shared) {
                 *left = left.saturating_sub(1);
-                *left
-            });
-            left == Some(0)
-        };
-        let (last_of_subject, last_of_cell) = (last_of((cell, Some(subject))), last_of((cell, None)));
+                if *left == 0 {
+                    finished.push(shared);
+                }
+            }
+        }
         drop(to_come);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if last_of_cell {
-            open.remove(&cell);
-        } else if last_of_subject && let Some(open) = open.get(&cell) {
-            open.subjects.lock().unwrap_or_else(PoisonError::into_inner).remove(&subject);
+        for shared in finished {
+            match shared {
+                Shared::Model(model) => drop(self.desks.lock().unwrap_or_else(PoisonError::into_inner).remove(&model)),
+                Shared::Cell(cell) => drop(self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&cell)),
+                Shared::Subject(cell, subject) => {
+                    let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&cell).cloned();
+                    if let Some(open) = open {
+                        open.forget(subject);
+                    }
+                }
+            }
         }
     }
 
@@ -320,6 +332,7 @@ impl Laboratory {
         let (id, sentence, refuted_by) = match &row.task {
             Task::Problem(_) => ("matrix", MATRIX_SENTENCE, "anything named there that cannot be"),
             Task::Gate { .. } => (matrix::GATE, GATE_SENTENCE, GATE_REFUTED_BY),
+            Task::Conversion { .. } => (matrix::CONVERSION, CONVERSION_SENTENCE, CONVERSION_REFUTED_BY),
             Task::List { .. } => (matrix::LIST, LIST_SENTENCE, LIST_REFUTED_BY),
             Task::Check { check, .. } => (check.claim, check.sentence, check.refuted_by),
         };
@@ -332,7 +345,7 @@ impl Laboratory {
         let Some((cell, subject)) = row.task.cell() else {
             return;
         };
-        let Cell { artifact, entry, runtime, .. } = &self.cells[cell];
+        let Cell { artifact, entry, runtime, .. } = self.cells[cell].as_ref();
         let index = &entry.golden.index;
         record.versions.oracle = index.oracle.versions.clone();
         let check = match &row.task {
@@ -340,6 +353,7 @@ impl Laboratory {
                 record.bounds = check.bounds.iter().map(ToString::to_string).collect();
                 check.id
             }
+            Task::Conversion { .. } => matrix::CONVERSION,
             Task::List { .. } => matrix::LIST,
             Task::Gate { .. } | Task::Problem(_) => matrix::GATE,
         };
@@ -359,17 +373,25 @@ impl Laboratory {
     }
 }
 
+/// The verdict of a row that was not judged because something before it failed.
+fn behind(gate: &str, reason: &str, owner: Owner) -> Verdict {
+    let observed = format!("gate {gate} failed: {}", report::shorten(reason, BRIEFLY));
+    Verdict::error(ErrorKind::Gate, "an open gate", observed).owned_by(owner)
+}
+
 /// The verdict of an open gate.
-fn gate_verdict(index: &Index, is_self_reference: bool) -> Verdict {
+fn gate_verdict(index: &Index, cell: &Cell) -> Verdict {
     let tensors = index.tensors.len();
-    if is_self_reference {
+    if cell.entry.self_reference.is_some() {
         return Verdict::corroborated(
             tensors,
             "no complaint",
             format!("the artifact loads, {tensors} tensors; no golden vouches for its files"),
         );
     }
-    let files = index.golden_files.len() + index.model_files.len();
+    let beside = cell.dequantized.as_ref().map_or(0, |golden| golden.index.files.len())
+        + cell.llama_cpp.as_ref().map_or(0, |golden| golden.index.files.len());
+    let files = index.golden_files.len() + index.model_files.len() + beside;
     Verdict::corroborated(files, "no complaint", format!("{files} files verified, the artifact loads, {tensors} tensors"))
 }
 
@@ -384,55 +406,6 @@ fn shared(subject: Subject) -> Subject {
 fn problem_verdict(problem: &Problem) -> Verdict {
     let owner = if problem.subject.starts_with("golden") { Owner::Golden } else { Owner::File };
     Verdict::error(ErrorKind::Golden, problem.expected.clone(), problem.observed.clone()).owned_by(owner)
-}
-
-impl OpenCell {
-    fn subject(&self, subject: Subject) -> Arc<OpenSubject> {
-        let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(subjects.entry(subject).or_default())
-    }
-
-    /// Verifies, reads and lints the golden, then loads the artifact.
-    fn pass_gate(&self, tolerances: &Result<Tolerances, String>) -> Result<Arc<ModelGolden>, Closed> {
-        let golden = match &self.reference {
-            Reference::Golden(store) => {
-                store.verify().map_err(|reason| Closed { owner: Owner::File, ..Closed::golden(reason) })?;
-                store.linted().map_err(Closed::golden)?
-            }
-            Reference::Own(own) => own.model.clone(),
-        };
-        if let Err(reason) = tolerances {
-            return Err(Closed { kind: ErrorKind::Tolerance, ..Closed::golden(reason.clone()) });
-        }
-        match self.sessions.warm_up() {
-            Ok(warnings) if warnings.is_empty() => Ok(Arc::new(golden)),
-            Ok(warnings) => {
-                Err(Closed { kind: ErrorKind::Refused, owner: Owner::File, reason: format!("loading warned: {}", warnings.join("; ")) })
-            }
-            Err(failure) => {
-                let owner = match failure {
-                    Failure::Refused { .. } => Owner::File,
-                    _ => Owner::Runtime,
-                };
-                Err(Closed {
-                    kind: Verdict::failure(&failure, "").error.unwrap_or(ErrorKind::Protocol),
-                    owner,
-                    reason: format!("loading failed: {failure}"),
-                })
-            }
-        }
-    }
-}
-
-impl OpenSubject {
-    fn prompt(&self, reference: &Reference, i: usize) -> Result<Arc<PromptGolden>, String> {
-        let absent = || "a prompt that the index does not hold".to_owned();
-        let read = || match reference {
-            Reference::Golden(store) => store.index().prompts.get(i).ok_or_else(absent).and_then(|entry| store.prompt(entry)),
-            Reference::Own(own) => own.prompts.get(i).cloned().ok_or_else(absent),
-        };
-        self.golden.get_or_init(|| read().map(Arc::new)).clone()
-    }
 }
 
 /// Why rows are not judged, with their number.
