@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `vocabulary::<name>::ids` | a case of `<name>.gguf.inp` whose ids are not its line in `<name>.gguf.out` |
 //! | `vocabulary::<name>::decode` | ids of that file whose text is not the case's, where the tokenizer keeps every character |
+//! | `export::<model>` | a golden string whose ids, or their bytes, are others after the model's tokenizer went to GGUF keys and back |
 //! | `golden-large::<model>` | golden ids that do not decode to the golden text, or a prompt that does not come back from its ids |
 //!
 //! The data is not carried: `GROUND_TRUTH_DATA` names its folder (relative to the workspace). Where it is not set the tests are listed as
@@ -14,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use ground_truth::Tokenizer;
-use ground_truth::format::gguf::Gguf;
-use ground_truth::tokenizer::gguf::tokenizer_json;
+use ground_truth::format::gguf::{Gguf, Metadata};
+use ground_truth::tokenizer::gguf::{export, tokenizer_json};
+use ground_truth::{Checkpoint, Config, Tokenizer};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
@@ -42,7 +43,7 @@ const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let data = std::env::var_os("GROUND_TRUTH_DATA").filter(|value| !value.is_empty());
-    let data = data.map(|value| Path::new(env!("CARGO_MANIFEST_DIR")).join(value));
+    let data = data.map(|value| root().join(value));
     let mut trials = Vec::new();
     for (name, keeps_all) in VOCABULARIES {
         trials.push(trial(format!("vocabulary::{name}::ids"), &data, move |data| ids(data, name)));
@@ -53,6 +54,10 @@ fn main() -> ExitCode {
     for (model, vocabulary) in GOLDEN_LARGE {
         trials.push(trial(format!("golden-large::{model}"), &data, move |data| golden(data, model, vocabulary)));
     }
+    for model in carried() {
+        trials.push(Trial::test(format!("export::{model}"), move || round_trip(&root().join("testdata/models").join(&model), &model)));
+    }
+    trials.push(trial("export::stories260K".to_owned(), &data, |data| round_trip(&data.join("models/stories260K"), "stories260K")));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -64,6 +69,50 @@ fn trial(name: String, data: &Option<PathBuf>, run: impl FnOnce(&Path) -> Result
         None if required => Trial::test(name, || Err("GROUND_TRUTH_DATA is not set, and GROUND_TRUTH_REQUIRE_ALL=1".into())),
         None => Trial::test(name, || Ok(())).with_kind("GROUND_TRUTH_DATA is not set").with_ignored_flag(true),
     }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The names of the carried models.
+fn carried() -> Vec<String> {
+    let folders = std::fs::read_dir(root().join("testdata/models")).expect("the folder of the models");
+    let folders = folders.map(|entry| entry.expect("an entry").path()).filter(|path| path.join("tokenizer.json").is_file());
+    let mut names: Vec<String> = folders.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+    names.sort_unstable();
+    assert!(!names.is_empty(), "no model is carried");
+    names
+}
+
+/// The tokenizer of a model's folder, written as GGUF keys and rebuilt from them, on every string of its golden.
+fn round_trip(folder: &Path, model: &str) -> Result<(), Failed> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let config = Config::parse(&checkpoint.config, checkpoint.generation_config.as_ref(), &checkpoint.config_file())?;
+    let file = checkpoint.tokenizer_file();
+    let keys = export(checkpoint.tokenizer.as_deref().ok_or("no tokenizer")?, &file, config.vocab_size, &config)?;
+    let rebuilt = Tokenizer::from_bytes(&tokenizer_json(&Metadata::from(keys))?, &file)?;
+    if rebuilt.vocab_size() != config.vocab_size {
+        return Err(format!("{} ids, the embedding has {} rows", rebuilt.vocab_size(), config.vocab_size).into());
+    }
+    let golden: Value = serde_json::from_str(&read(&root().join("golden").join(model).join("tokenizer.json"))?)?;
+    let cases = golden["cases"].as_array().ok_or("no cases")?;
+    if cases.len() < 400 {
+        return Err(format!("{} cases, at least 200 strings with and without special tokens are due", cases.len()).into());
+    }
+    for case in cases {
+        let (text, special) = (case["text"].as_str().ok_or("no text")?, case["add_special_tokens"].as_bool().ok_or("no flag")?);
+        let expected: Vec<u32> = serde_json::from_value(case["ids"].clone())?;
+        let observed = rebuilt.encode(text, special)?;
+        if observed != expected {
+            return Err(format!("{text:?} ({special}): expected {expected:?}, observed {observed:?}").into());
+        }
+        let decoded: String = rebuilt.decode(&expected)?.iter().map(|byte| format!("{byte:02x}")).collect();
+        if case["decoded"] != decoded {
+            return Err(format!("{expected:?}: expected {}, observed {decoded}", case["decoded"]).into());
+        }
+    }
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<String, Failed> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ground_truth::error::{Error, ModelError};
 use ground_truth::format::gguf::{Array, Metadata, Value as GgufValue};
-use ground_truth::tokenizer::gguf::tokenizer_json;
+use ground_truth::tokenizer::gguf::{export, tokenizer_json};
 use ground_truth::{Checkpoint, Dtype, Model, Positions, Result, Tensor, Tokenizer, evaluate, generate};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -288,6 +288,11 @@ const TABLE: &[Row] = &[
     ("tokenizer", "special-id", |f| f.rebuild(|keys| keys.set("mask_token_id", GgufValue::U32(6)))),
     ("tokenizer", "too-many-splits", |f| f.rebuild(|keys| keys.tokens(&["<unk>", "<s>", "</s>", "a", "b", &"a".repeat(1 << 16)]))),
     ("tokenizer", "no-fallback", |f| f.rebuild(|keys| keys.set("token_type", GgufValue::Array(Array::I32(vec![1, 3, 3, 1, 1, 1]))))),
+    ("tokenizer", "not-in-gguf", |f| {
+        let checkpoint = Checkpoint::open(f.path())?;
+        let config = ground_truth::Config::parse(&checkpoint.config, None, &checkpoint.config_file())?;
+        export(checkpoint.tokenizer.as_deref().unwrap_or_default(), &checkpoint.tokenizer_file(), 6, &config).map(drop)
+    }),
     spoil!("model", "missing-tensor", |f| f.write("model.safetensors", weights(&SHAPES[1..], |_| 0.5))),
     spoil!("model", "extra-tensor", |f| f.write("model.safetensors", weights(&[SHAPES.as_slice(), &[("model.extra", &[1])]].concat(), |_| 0.5))),
     spoil!("model", "wrong-shape", |f| f.config("intermediate_size", json!(5))),

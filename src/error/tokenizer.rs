@@ -216,7 +216,7 @@ pub enum TokenizerError {
         n_ids: usize,
     },
     /// A vocabulary whose tokens can be put together in more ways than any real one's.
-    #[error("`tokenizer.ggml.tokens`: to look for the parts of every token takes {found} steps, the limit is {limit}")]
+    #[error("to look for the parts of every token takes {found} steps, the limit is {limit}: the tokens are too long")]
     TooManySplits {
         /// How many.
         found: u64,
@@ -228,6 +228,14 @@ pub enum TokenizerError {
     NoFallback {
         /// How many bytes have no token.
         missing: usize,
+    },
+    /// A tokenizer that a GGUF file has no words for.
+    #[error("`{}` cannot be said in a GGUF file: {why}", Escaped(.field))]
+    NotInGguf {
+        /// The field of `tokenizer.json`, or of `config.json` where it says so.
+        field: String,
+        /// What is in the way; names in it are escaped.
+        why: String,
     },
     /// The reference library refuses the file.
     #[error("the tokenizers library refuses it: {}", Escaped(.message))]
@@ -311,6 +319,7 @@ reasons!(TokenizerError {
     SpecialId => "special-id",
     TooManySplits => "too-many-splits",
     NoFallback => "no-fallback",
+    NotInGguf => "not-in-gguf",
     Reference => "reference",
     DoesNotFit => "does-not-fit",
     TextTooLong => "text-too-long",

@@ -83,17 +83,24 @@ fn check_bytes(vocabulary: &Vocabulary<'_>) -> Checked<()> {
     Ok(())
 }
 
-/// The merges that the scores stand for, the first to be made first.
-fn merges<'a>(vocabulary: &'a Vocabulary<'_>) -> Checked<Vec<(&'a str, &'a str)>> {
-    let scores = vocabulary.scores.as_deref().ok_or_else(|| missing("tokenizer.ggml.scores"))?;
-    let steps = vocabulary.tokens.iter().map(|token| (token.len() as u64).pow(2)).sum();
+/// Whether the parts of all tokens can be looked for.
+pub(super) fn check_steps<'a>(tokens: impl Iterator<Item = &'a str>) -> Checked<()> {
+    let steps = tokens.map(|token| (token.len() as u64).saturating_pow(2)).fold(0, u64::saturating_add);
     if steps > MAX_STEPS {
         return Err(TokenizerError::TooManySplits { found: steps, limit: MAX_STEPS });
     }
+    Ok(())
+}
+
+/// The merges that the scores stand for, the first to be made first.
+fn merges<'a>(vocabulary: &'a Vocabulary<'_>) -> Checked<Vec<(&'a str, &'a str)>> {
+    let scores = vocabulary.scores.as_deref().ok_or_else(|| missing("tokenizer.ggml.scores"))?;
+    check_steps(vocabulary.tokens.iter().map(AsRef::as_ref))?;
     // A byte that stands for a part of a character is not put together with its neighbours: in llama.cpp it is no piece of text.
     let is_part = |part: &str| vocabulary.ids.contains_key(part) && byte_of(part).is_none();
     let mut order: Vec<usize> = (0..vocabulary.tokens.len()).collect();
-    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a])); // stable: of equal scores the smaller id
+    // Stable: of equal scores the smaller id. Adding 0 makes the negative zero equal to the positive one.
+    order.sort_by(|a, b| (scores[*b] + 0.0).total_cmp(&(scores[*a] + 0.0)));
     let mut merges = Vec::new();
     for id in order {
         let token: &str = &vocabulary.tokens[id];

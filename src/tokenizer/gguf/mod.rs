@@ -35,6 +35,7 @@
 //! Source: llama.cpp `src/llama-vocab.cpp`, `src/unicode.cpp` (00ad355); tokenizers 0.23.
 
 pub mod bert;
+mod export;
 pub mod gpt2;
 mod json;
 mod llama;
@@ -42,6 +43,7 @@ mod llama;
 mod tests;
 mod vocabulary;
 
+pub use self::export::export;
 use self::vocabulary::Vocabulary;
 use crate::error::TokenizerError;
 use crate::format::gguf::Metadata;

@@ -34,7 +34,7 @@ impl TokenType {
 
 /// Tokens that llama.cpp makes control tokens for their text, whatever their type: what ends a turn, and what stands around the gap
 /// that a model is asked to fill.
-const CONTROL_BY_NAME: [&str; 49] = [
+pub(super) const CONTROL_BY_NAME: [&str; 49] = [
     "<|eot_id|>",
     "<|im_end|>",
     "<|end|>",
