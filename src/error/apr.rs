@@ -244,6 +244,44 @@ pub enum AprError {
         /// The dtype.
         dtype: &'static str,
     },
+    /// A field of the metadata, or of the tokenizer that goes into them, that is missing or of another type.
+    #[error("`{}` is {found}, {due} is due", Escaped(.field))]
+    Field {
+        /// The field.
+        field: String,
+        /// What is there.
+        found: &'static str,
+        /// What should be.
+        due: &'static str,
+    },
+    /// A field that says something else of the model than `hf_config`, which was embedded with it.
+    #[error("`{}` is {}, `hf_config` says {}", Escaped(.field), Escaped(.stated), Escaped(.due))]
+    Contradiction {
+        /// The field.
+        field: String,
+        /// What it says.
+        stated: String,
+        /// What `hf_config` says.
+        due: String,
+    },
+    /// An architecture that the engine does not compute.
+    #[error("`{}` is `{}`, the architectures are llama, qwen2 and gpt2", Escaped(.field), Escaped(.found))]
+    Architecture {
+        /// The field that names it.
+        field: String,
+        /// The architecture.
+        found: String,
+    },
+    /// A tensor that cannot lie as the metadata say that it does.
+    #[error("tensor `{}`: shape {shape:?} of {dtype} has no rows that could be laid out for neighbours (`rope_type` 0)", Escaped(.tensor))]
+    Order {
+        /// The tensor.
+        tensor: String,
+        /// Its shape as it is stored.
+        shape: Vec<usize>,
+        /// Its dtype.
+        dtype: Dtype,
+    },
 }
 
 reasons!(AprError {
@@ -275,4 +313,8 @@ reasons!(AprError {
     NoFooter => "no-footer",
     FooterChecksum => "footer-checksum",
     UnsupportedDtype => "unsupported-dtype",
+    Field => "field",
+    Contradiction => "contradiction",
+    Architecture => "architecture",
+    Order => "order",
 });

@@ -33,3 +33,11 @@ pub(super) fn parse(bytes: &[u8]) -> Checked<Map<String, Value>> {
     }
     Ok(metadata)
 }
+
+/// The value of a field under any of its names, unless it is `null`.
+pub(super) fn field<'a>(metadata: &'a Map<String, Value>, name: &str) -> Option<(&'a str, &'a Value)> {
+    let aliases = ALIASES.into_iter().find(|names| names[0] == name);
+    let names = aliases.unwrap_or_default().iter().copied().chain(std::iter::once(name));
+    let stated = names.filter_map(|name| metadata.get_key_value(name)).find(|(_, value)| !value.is_null());
+    stated.map(|(name, value)| (name.as_str(), value))
+}

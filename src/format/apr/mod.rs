@@ -39,10 +39,12 @@
 //!
 //! The zeros after the last tensor may be missing; they are always written.
 
+mod export;
 pub mod header;
 mod index;
 mod layout;
 mod metadata;
+mod model;
 #[cfg(test)]
 mod tests;
 
@@ -52,11 +54,13 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
+pub use self::export::export_metadata;
 pub use self::header::Flags;
 use self::header::{HEADER_BYTES, Header};
 pub use self::index::TensorInfo;
 pub use self::layout::layout;
 pub use self::metadata::MAX_METADATA_BYTES;
+pub use self::model::checkpoint;
 use super::file;
 use crate::Tensor;
 use crate::checkpoint::MappedFile;
