@@ -50,7 +50,7 @@ COLUMNS = {
 }
 LOSSLESS = {"F32": ("f32",), "F16": ("f32", "f16"), "BF16": ("f32", "bf16")}
 SUFFIX = {"safetensors": "safetensors", "gguf": "gguf", "apr": "apr"}
-BINARY = ROOT / "target" / "release" / "ground-truth"
+BINARY = ROOT / "target" / "debug" / "ground-truth"
 
 
 def converted(binary: Path, model: Path, folder: Path, form: str, quantization: str) -> Path:

@@ -117,6 +117,22 @@ def gpt2_config(rng: random.Random, vocab: int, dtype: str, old: bool) -> dict:
     return config
 
 
+def sayable(config: dict) -> None:
+    """Take out what GGUF has no key for, so that llama.cpp can be asked; the rest of the draw stays."""
+    if config["model_type"] == "gpt2":
+        config["activation_function"] = "gelu_new"
+        for field in ("n_inner", "scale_attn_weights", "scale_attn_by_inverse_layer_idx"):
+            config.pop(field, None)
+        return
+    config["hidden_act"] = "silu"
+    config.pop("layer_types", None)
+    if config["model_type"] == "qwen2":
+        config |= {"use_sliding_window": False, "sliding_window": None}
+    for field in ("rope_parameters", "rope_scaling"):
+        if isinstance(config.get(field), dict):
+            config[field].pop("truncate", None)
+
+
 def end_of_text(rng: random.Random, config: dict, likely: list[int]) -> dict | None:
     """Ids that the model does produce as EOS, in config.json or generation_config.json or both; the latter's content, or None."""
     ids = rng.sample(likely, min(len(likely), 3)) if rng.random() < 0.5 else likely[:1]
@@ -187,7 +203,7 @@ def write_weights(folder: Path, model: torch.nn.Module, config: dict, dtype: str
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2) + "\n")
 
 
-def write_model(folder: Path, seed: int, number: int) -> str:
+def write_model(folder: Path, seed: int, number: int, gguf: bool) -> str:
     rng = random.Random(f"{seed}/{number}")
     torch.manual_seed(rng.randrange(2**31))
     family = ("llama", "qwen2", "gpt2")[number % 3]
@@ -196,6 +212,8 @@ def write_model(folder: Path, seed: int, number: int) -> str:
     vocab = json.loads((source / "tokenizer.json").read_text())
     vocab = 1 + max([*vocab["model"]["vocab"].values(), *(t["id"] for t in vocab["added_tokens"])])
     config = gpt2_config(rng, vocab, dtype, old) if family == "gpt2" else rotary_config(rng, family, vocab, dtype, old)
+    if gguf:
+        sayable(config)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
@@ -214,6 +232,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=9)
+    parser.add_argument("--gguf", action="store_true", help="draw nothing that GGUF cannot say")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
@@ -221,7 +240,7 @@ def main() -> int:
         folder = arguments.out / f"random-{arguments.seed}-{number:02d}"
         if folder.exists():
             shutil.rmtree(folder)
-        print(f"{folder}: {write_model(folder, arguments.seed, number)}")
+        print(f"{folder}: {write_model(folder, arguments.seed, number, arguments.gguf)}")
     return 0
 
 
