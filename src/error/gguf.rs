@@ -267,6 +267,24 @@ pub enum GgufError {
         /// What is wrong with it.
         why: String,
     },
+    /// A tensor that the architecture cannot do without.
+    #[error("tensor `{}` is missing", Escaped(.tensor))]
+    MissingTensor {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor of another shape than the keys say.
+    #[error("tensor `{}`: shape {found:?} (slowest first), {expected:?} is due by the keys {keys}", Escaped(.tensor))]
+    WrongShape {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// What the keys say.
+        expected: Vec<usize>,
+        /// The keys, without the architecture's name.
+        keys: String,
+    },
     /// What a model is and GGUF has no words for.
     #[error("`{}` is {}: GGUF cannot say so ({why}); keep this model in safetensors or APR", Escaped(.field), Escaped(.found))]
     CannotSay {
@@ -312,5 +330,7 @@ reasons!(GgufError {
     BadValue => "bad-value",
     Unsupported => "unsupported",
     Tensor => "tensor",
+    MissingTensor => "missing-tensor",
+    WrongShape => "wrong-shape",
     CannotSay => "cannot-say",
 });

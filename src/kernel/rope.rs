@@ -44,6 +44,17 @@ impl Rope {
         Rope { inv_freq, attention_factor }
     }
 
+    /// The same rotations with each frequency divided by its factor; as they are, where there are no factors.
+    ///
+    /// # Panics
+    /// If there are some, and not one for each frequency.
+    #[must_use]
+    pub fn divided(mut self, factors: &[f32]) -> Rope {
+        assert!(factors.is_empty() || factors.len() == self.inv_freq.len(), "{} factors", factors.len());
+        self.inv_freq.iter_mut().zip(factors).for_each(|(frequency, factor)| *frequency /= factor);
+        self
+    }
+
     /// Radians per position, `(head_dim / 2)`.
     pub fn inv_freq(&self) -> &[f32] {
         &self.inv_freq

@@ -175,6 +175,9 @@ pub struct Config {
     pub mlp_bias: bool,
     /// Rotary embeddings; `None` where positions are learned (gpt2).
     pub rope: Option<RopeConfig>,
+    /// What each frequency is divided by after that, `(head_dim / 2)`; empty where nothing is. GGUF states the rule of Llama 3.1 so, and
+    /// rules that no configuration of transformers has; `config.json` of such a model has `rope_freq_factors`, a field of this engine alone.
+    pub rope_freq_factors: Vec<f32>,
     /// Per layer, how many positions a query sees: with `Some(w)`, position i attends to j where `j <= i` and `i - j < w`
     /// (itself and the `w - 1` before it); with `None`, to every `j <= i`. As long as `n_layers`.
     pub windows: Vec<Option<usize>>,
@@ -329,6 +332,7 @@ fn rotary(fields: Fields, architecture: Architecture, mut notes: Vec<String>) ->
         attention_bias: is_qwen2 || fields.flag("attention_bias")?.unwrap_or(false),
         mlp_bias: !is_qwen2 && fields.flag("mlp_bias")?.unwrap_or(false),
         rope: Some(rope::resolve(fields, n_ctx, &mut notes)?),
+        rope_freq_factors: freq_factors(fields, head_dim)?,
         windows: if is_qwen2 { windows(fields, n_layers)? } else { vec![None; n_layers] },
         scale_attn_weights: true,
         scale_attn_by_inverse_layer_idx: false,
@@ -336,6 +340,16 @@ fn rotary(fields: Fields, architecture: Architecture, mut notes: Vec<String>) ->
         eos: fields.ids("eos_token_id")?.unwrap_or_default(),
         notes,
     })
+}
+
+/// What each frequency is divided by.
+fn freq_factors(fields: Fields, head_dim: usize) -> Checked<Vec<f32>> {
+    let Some(factors) = fields.numbers("rope_freq_factors", Bounds::Positive)? else { return Ok(Vec::new()) };
+    if factors.len() == head_dim / 2 {
+        return Ok(factors.into_iter().map(|factor| factor as f32).collect());
+    }
+    let (field, other) = ("rope_freq_factors".to_owned(), "head_dim".to_owned());
+    Err(ConfigError::Conflict { field, other, why: format!("{} factors for heads of {head_dim}", factors.len()) })
 }
 
 /// gpt2. Defaults: `configuration_gpt2.py`, whose `attribute_map` gives four fields a second name.
@@ -370,6 +384,7 @@ fn gpt2(fields: Fields, notes: Vec<String>) -> Checked<Config> {
         attention_bias: true,
         mlp_bias: true,
         rope: None,
+        rope_freq_factors: Vec::new(),
         windows: vec![None; n_layers],
         scale_attn_weights: fields.flag("scale_attn_weights")?.unwrap_or(true),
         scale_attn_by_inverse_layer_idx: fields.flag("scale_attn_by_inverse_layer_idx")?.unwrap_or(false),

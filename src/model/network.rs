@@ -32,7 +32,7 @@ pub(crate) fn load(config: &Config, tensors: &Tensors) -> Result<Box<dyn Network
 impl Config {
     /// The rotations of an architecture that has them: parsing gives it the field.
     pub(crate) fn rotary(&self) -> Rope {
-        Rope::new(&self.rope.expect("a rotary architecture has a rotary configuration"), self.head_dim)
+        Rope::new(&self.rope.expect("a rotary architecture has a rotary configuration"), self.head_dim).divided(&self.rope_freq_factors)
     }
 
     /// The attention of block `layer`.

@@ -32,6 +32,7 @@ fn config(architecture: Architecture) -> Config {
         attention_bias: architecture != Architecture::Llama,
         mlp_bias: architecture == Architecture::Gpt2,
         rope: (architecture != Architecture::Gpt2).then_some(RopeConfig { theta: 1e4, scaling: RopeScaling::Default }),
+        rope_freq_factors: Vec::new(),
         windows: vec![None; 2],
         scale_attn_weights: true,
         scale_attn_by_inverse_layer_idx: false,

@@ -27,7 +27,7 @@ pub fn layout(metadata: &[(String, Value)], tensors: &[TensorSpec], alignment: u
         header.extend(value.type_id().to_le_bytes());
         write(&mut header, value);
     }
-    let mut end = 0;
+    let mut end = 0u64;
     let mut places = Vec::with_capacity(tensors.len());
     for TensorSpec { name, dtype, shape } in tensors {
         let (id, bytes) = (dtype.ggml_id(), dtype.bytes_of(shape));

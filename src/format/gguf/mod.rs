@@ -30,6 +30,8 @@
 //!
 //! Source: ggml `docs/gguf.md`, `ggml/src/gguf.cpp`.
 
+mod layout;
+mod model;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,8 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+pub use self::layout::layout;
+pub use self::model::{checkpoint, export_metadata, export_name, export_order, extra_tensors};
 pub use self::read::{Contents, MAX_ALIGNMENT, MAX_KEYS, MAX_NAME_BYTES, MAX_RANK, MAX_STRING_BYTES, MAX_STRINGS, MAX_TENSORS, parse};
 pub use self::value::{Array, Metadata, Value};
 use super::file;

@@ -142,6 +142,22 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An array of real numbers within bounds.
+    pub fn numbers(self, name: &str, bounds: Bounds) -> Read<Option<Vec<f64>>> {
+        let expected = "an array of numbers";
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let Value::Array(values) = value else { return Err(self.wrong_type(name, expected, value)) };
+        let number = |value: &Value| match value.as_f64() {
+            None => Err(self.wrong_type(name, expected, value)),
+            Some(number) if bounds.admit(number) => Ok(number),
+            Some(_) => {
+                let bounds = format!("an array of which each is {}", bounds.words());
+                Err(ConfigError::OutOfRange { field: self.path(name), value: value.to_string(), bounds })
+            }
+        };
+        values.iter().map(number).collect::<Read<_>>().map(Some)
+    }
+
     /// A token id.
     pub fn id(self, name: &str) -> Read<Option<u32>> {
         self.get(name).map(|value| self.as_id(name, value, "a token id")).transpose()

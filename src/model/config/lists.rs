@@ -179,6 +179,7 @@ const LLAMA: Lists = Lists {
         "rope_theta",
         "rope_scaling",
         "rope_parameters",
+        "rope_freq_factors",
     ],
     inert: &[
         ("it acts in training only", &["attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"]),
