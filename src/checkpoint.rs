@@ -1,4 +1,6 @@
-//! A model's folder, read and validated, not yet a network.
+//! A model's folder or file, read and validated, not yet a network.
+//!
+//! A GGUF or APR file is read as what a folder would hold: see [`gguf`](crate::format::gguf) and [`apr`](crate::format::apr). Of a folder:
 //!
 //! | file | needed | what is checked here |
 //! |---|---|---|
@@ -18,9 +20,10 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::error::{FileError, InFile, ModelError, Result};
-use crate::{Dtype, format, quant};
+use crate::{Dtype, format, format::Format, quant};
 
 /// The largest `tokenizer.json` that is read. The largest published ones have about 35 MB (262,144 tokens).
 pub const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
@@ -36,37 +39,89 @@ pub struct Checkpoint {
     pub tokenizer: Option<Vec<u8>>,
     /// The weights.
     pub tensors: Tensors,
-    /// The folder.
+    /// The folder; of a model that is one GGUF or APR file, the file.
     pub path: PathBuf,
 }
 
 impl Checkpoint {
-    /// Reads the folder `dir`: everything structural is checked, no weight is looked at.
+    /// Reads a model: a Hugging Face folder, a GGUF or APR file, or a single safetensors file beside its `config.json`. What a file is, its
+    /// content decides; an extension that promises something else is refused. Everything structural is checked, no weight is looked at.
     ///
     /// # Errors
     ///
     /// Any [`Error`](crate::Error) but those about a loaded model: the first file that is missing, malformed, not a regular file or
     /// larger than its kind may be is named.
-    pub fn open(dir: &Path) -> Result<Self> {
-        if !std::fs::metadata(dir).map_err(FileError::from).in_file(dir)?.is_dir() {
-            return Err(FileError::NotAFolder).in_file(dir);
+    pub fn open(path: &Path) -> Result<Self> {
+        match format::Format::of(path)? {
+            Format::Gguf => format::gguf::checkpoint(&format::gguf::Gguf::open(path)?),
+            Format::Apr => Err(FileError::NotAModel { found: "an APR file" }).in_file(path),
+            Format::Safetensors if path.is_dir() => Self::folder(path, format::read_weights),
+            Format::Safetensors => {
+                let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                Self::folder(dir, |_| format::read_single(path))
+            }
         }
+    }
+
+    /// The files of a folder, with the weights that `weights` reads.
+    fn folder(dir: &Path, weights: impl Fn(&Path) -> Result<Tensors>) -> Result<Self> {
         let config = format::json::read_object(&dir.join("config.json"))?;
         let generation_config = optional(format::json::read_object(&dir.join("generation_config.json")))?;
         let tokenizer = optional(format::file::read(&dir.join("tokenizer.json"), MAX_TOKENIZER_BYTES))?;
-        let tensors = format::read_weights(dir)?;
+        let tensors = weights(dir)?;
         Ok(Checkpoint { config, generation_config, tokenizer, tensors, path: dir.to_owned() })
     }
 
-    /// The path of `config.json`, for messages about it.
+    /// The path of `config.json`, for messages about it; of a model that is one file, the file.
     pub fn config_file(&self) -> PathBuf {
-        self.path.join("config.json")
+        self.file("config.json")
     }
 
-    /// The path of `tokenizer.json`, for messages about it.
+    /// The path of `tokenizer.json`, for messages about it; of a model that is one file, the file.
     pub fn tokenizer_file(&self) -> PathBuf {
-        self.path.join("tokenizer.json")
+        self.file("tokenizer.json")
     }
+
+    fn file(&self, name: &str) -> PathBuf {
+        if self.path.is_file() { self.path.clone() } else { self.path.join(name) }
+    }
+
+    /// A SHA-256 of what the weights are worth, whatever container and order they lie in: for each tensor in the order of its name's bytes,
+    /// the name, a zero byte, the number of dimensions (u32), the dimensions (u64), and every value as f32 in row-major order, all
+    /// little-endian.
+    ///
+    /// Names are those of the whole model, also where the files leave out the base model's prefix. What is no weight is left out: rotary
+    /// frequencies, causal masks, and a head that holds the embedding's values or that the configuration says is the embedding.
+    pub fn values_digest(&self) -> [u8; 32] {
+        let prefix = if self.config.get("model_type").and_then(Value::as_str) == Some("gpt2") { "transformer." } else { "model." };
+        let whole = |name: &str| if name.starts_with(prefix) || name == HEAD { name.to_owned() } else { format!("{prefix}{name}") };
+        let named: BTreeMap<String, &Tensor> = self.tensors.iter().map(|(name, tensor)| (whole(name), tensor)).collect();
+        let embedding = ["transformer.wte.weight", "model.embed_tokens.weight"].iter().find_map(|name| named.get(*name));
+        let is_tied = self.config.get("tie_word_embeddings").map_or(prefix == "transformer.", |tied| tied == &Value::Bool(true));
+        let mut digest = Sha256::new();
+        for (name, tensor) in &named {
+            let is_head = name == HEAD && embedding.is_some_and(|embedding| is_tied || tensor.holds_the_values_of(embedding));
+            if is_head || is_buffer(name) {
+                continue;
+            }
+            digest.update(name);
+            digest.update([0]);
+            digest.update((tensor.shape().len() as u32).to_le_bytes());
+            tensor.shape().iter().for_each(|dim| digest.update((*dim as u64).to_le_bytes()));
+            for values in tensor.to_f32().chunks(1 << 14) {
+                digest.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            }
+        }
+        digest.finalize().into()
+    }
+}
+
+/// The head's name in every architecture.
+const HEAD: &str = "lm_head.weight";
+
+/// Whether a tensor of that name follows from the configuration: rotary frequencies of old llama files, causal masks of old gpt2 ones.
+fn is_buffer(name: &str) -> bool {
+    [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"].iter().any(|end| name.ends_with(end))
 }
 
 /// A file that may be absent, but not broken.
@@ -285,6 +340,16 @@ impl Tensor {
         fits.then_some(self)
     }
 
+    /// Whether both hold the same numbers in the same places, whatever they lie in.
+    fn holds_the_values_of(&self, other: &Tensor) -> bool {
+        let lies_alike = self.dtype == other.dtype && self.order == other.order && self.shape == other.shape;
+        if lies_alike && self.bytes() == other.bytes() {
+            return true;
+        }
+        let bits = |tensor: &Tensor| tensor.to_f32().into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+        self.shape == other.shape && bits(self) == bits(other)
+    }
+
     /// How many elements there are.
     pub fn n_elements(&self) -> usize {
         self.shape.iter().product()
@@ -426,10 +491,10 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_no_folder_is_refused() {
+    fn a_path_that_is_no_model_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let refusal = |path: &Path| Checkpoint::open(path).unwrap_err().reason();
-        assert_eq!(refusal(file.path()), "not-a-folder");
+        assert_eq!(refusal(file.path()), "not-a-model");
         assert_eq!(refusal(&file.path().join("x")), "io");
         assert_eq!(refusal(Path::new("/there/is/no/such/folder")), "not-found");
     }

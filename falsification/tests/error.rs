@@ -198,7 +198,11 @@ const NORM: &str = r#""dtype":"F32","shape":[1]"#;
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     ("file", "not-found", |f| Model::open(&f.path().join("nowhere")).map(drop)),
-    ("file", "not-a-folder", |f| Model::open(&f.path().join("config.json")).map(drop)),
+    ("file", "not-a-model", |f| Model::open(&f.path().join("config.json")).map(drop)),
+    ("file", "extension", |f| {
+        fs::rename(f.path().join("model.safetensors"), f.path().join("model.gguf")).expect("a new name");
+        Model::open(&f.path().join("model.gguf")).map(drop)
+    }),
     ("file", "io", |f| Model::open(&f.path().join("config.json/x")).map(drop)),
     spoil!("file", "not-found", |f| f.remove("config.json")),
     spoil!("file", "not-regular", |f| { f.remove("tokenizer.json"); fs::create_dir(f.path().join("tokenizer.json")).expect("a folder") }),

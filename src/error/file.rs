@@ -12,9 +12,20 @@ pub enum FileError {
     /// There is nothing under that name.
     #[error("not found")]
     NotFound,
-    /// A folder is due and something else is there.
-    #[error("is not a folder; a model is a folder that holds config.json, model.safetensors and tokenizer.json")]
-    NotAFolder,
+    /// A model is due and something else is there.
+    #[error("is {found}; a model is a folder that holds config.json, model.safetensors and tokenizer.json, or a GGUF or APR file")]
+    NotAModel {
+        /// What is there.
+        found: &'static str,
+    },
+    /// A name that promises another content than there is.
+    #[error("is named .{extension} and holds {found}; one of the two is a mistake, rename it if it is the name")]
+    Extension {
+        /// The extension.
+        extension: &'static str,
+        /// The format of the content.
+        found: &'static str,
+    },
     /// A regular file is due. Pipes, devices and sockets may block or never end, so they are not even opened.
     #[error("is {found}, not a regular file")]
     NotRegular {
@@ -49,7 +60,8 @@ fn hint(other: &Option<String>) -> String {
 
 reasons!(FileError {
     NotFound => "not-found",
-    NotAFolder => "not-a-folder",
+    NotAModel => "not-a-model",
+    Extension => "extension",
     NotRegular => "not-regular",
     TooLarge => "too-large",
     NoWeights => "no-weights",

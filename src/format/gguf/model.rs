@@ -16,8 +16,6 @@ mod export;
 mod keys;
 mod names;
 mod rope;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 
@@ -30,8 +28,6 @@ use crate::{Config, Dtype, Tensor};
 
 pub use self::export::{export_metadata, extra_tensors};
 pub use self::names::{export_name, export_order};
-
-type Checked<T> = std::result::Result<T, GgufError>;
 
 /// The model in a file: configuration, tokenizer and weights under the names that a Hugging Face folder has, the weights in the map.
 ///
@@ -78,7 +74,13 @@ fn tensors(gguf: &Gguf, config: &Config, has_factors: bool) -> Result<Tensors> {
         let is_due = match module.bias {
             Bias::Never => continue,
             Bias::Always => true,
-            Bias::Optional => if hf.contains(".mlp.") { config.mlp_bias } else { config.attention_bias },
+            Bias::Optional => {
+                if hf.contains(".mlp.") {
+                    config.mlp_bias
+                } else {
+                    config.attention_bias
+                }
+            }
         };
         match infos.remove(bias.as_str()) {
             Some(info) => drop(tensors.insert(format!("{hf}.bias"), placed(gguf, info, config, module)?)),

@@ -236,7 +236,9 @@ pub(super) fn config(keys: Keys, tensors: &[TensorInfo], factors: Option<&[f32]>
     let head_dim = head_dim(keys, width, n_heads)?;
     if keys.architecture == Architecture::Gpt2 {
         if head_dim != width / n_heads || n_kv_heads != n_heads {
-            return Err(keys.bad("attention.head_count", "gpt2's heads, as many for queries as for keys, side by side as wide as the model"));
+            return Err(
+                keys.bad("attention.head_count", "gpt2's heads, as many for queries as for keys, side by side as wide as the model")
+            );
         }
         put("n_embd", json!(width));
         put("n_layer", json!(n_layers));
@@ -273,14 +275,14 @@ fn head_dim(keys: Keys, width: u64, n_heads: u64) -> Checked<u64> {
         None if width.is_multiple_of(n_heads) => width / n_heads,
         None => return Err(keys.bad("embedding_length", format!("a multiple of attention.head_count ({n_heads})"))),
     };
+    if keys.architecture != Architecture::Gpt2 && !head_dim.is_multiple_of(2) {
+        return Err(keys.bad("attention.key_length", "an even number (rotary embeddings turn pairs)"));
+    }
     for name in ["attention.value_length", "rope.dimension_count"] {
         let is_read = keys.architecture != Architecture::Gpt2 || name != "rope.dimension_count";
         if is_read && keys.count(name)?.is_some_and(|stated| stated != head_dim) {
             return Err(keys.unsupported(name, "it would differ from the width of a key, which is computed here only as one width"));
         }
-    }
-    if keys.architecture != Architecture::Gpt2 && !head_dim.is_multiple_of(2) {
-        return Err(keys.bad("attention.key_length", "an even number (rotary embeddings turn pairs)"));
     }
     Ok(head_dim)
 }

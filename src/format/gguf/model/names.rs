@@ -84,7 +84,7 @@ pub(super) struct Names {
 }
 
 use Bias::{Always, Never, Optional};
-use Size::{Context, Inner, KeyValue, Query, Qkv, Vocab, Width};
+use Size::{Context, Inner, KeyValue, Qkv, Query, Vocab, Width};
 
 const LLAMA: Names = Names {
     blocks: "model.layers.",
@@ -154,7 +154,8 @@ impl Names {
     pub fn modules(&self, n_layers: usize) -> impl Iterator<Item = (String, String, &'static Module)> {
         let whole = self.whole.iter().map(|module| (module.gguf.to_owned(), module.hf.to_owned(), module));
         let blocks = (0..n_layers).flat_map(move |i| {
-            let names = move |module: &'static Module| (format!("blk.{i}.{}", module.gguf), format!("{}{i}.{}", self.blocks, module.hf), module);
+            let names =
+                move |module: &'static Module| (format!("blk.{i}.{}", module.gguf), format!("{}{i}.{}", self.blocks, module.hf), module);
             self.block.iter().map(names)
         });
         whole.chain(blocks)
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn what_has_no_place_has_no_name() {
-        for name in ["model.layers.01.input_layernorm.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "weight", "model.norm.scale"] {
+        for name in ["model.layers.01.input_layernorm.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "weight", "model.norm.scale"]
+        {
             assert_eq!(export_name(Architecture::Llama, name), None, "{name}");
         }
         assert_eq!(export_name(Architecture::Gpt2, "h.0.attn.masked_bias"), None);

@@ -60,7 +60,9 @@ pub(super) fn read(keys: &Keys, n_ctx: u64, head_dim: usize, factors: Option<&[f
     };
     let stated = keys.metadata.get(LLAMA3);
     match (scaling, factors) {
-        (Some(_), Some(_)) => return Err(keys.unsupported("rope.scaling.type", "frequencies would be scaled twice, here and by rope_freqs")),
+        (Some(_), Some(_)) => {
+            return Err(keys.unsupported("rope.scaling.type", "frequencies would be scaled twice, here and by rope_freqs"));
+        }
         (Some(scaling), None) => drop(config.insert("rope_scaling".to_owned(), scaling)),
         (None, None) if stated.is_some() => return Err(GgufError::MissingTensor { tensor: FACTORS.to_owned() }),
         (None, None) => {}
