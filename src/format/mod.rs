@@ -111,7 +111,7 @@ impl Display for Format {
 /// Reads the weights in one safetensors file.
 pub(crate) fn read_single(path: &Path) -> Result<Tensors> {
     let mut tensors = Tensors::new();
-    for (name, tensor) in safetensors::read(path)? {
+    for (name, tensor) in safetensors::open(path)? {
         tensors.insert(name, tensor);
     }
     Ok(tensors)

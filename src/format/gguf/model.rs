@@ -24,6 +24,7 @@ use self::names::{Bias, Module, Names};
 use super::{Gguf, TensorInfo};
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::error::{GgufError, InFile, Result};
+use crate::tokenizer::gguf::tokenizer_json;
 use crate::{Config, Dtype, Tensor};
 
 pub use self::export::{export_metadata, extra_tensors};
@@ -52,8 +53,12 @@ pub fn checkpoint(gguf: &Gguf) -> Result<Checkpoint> {
     Ok(Checkpoint { config: map, generation_config: None, tokenizer: tokenizer(gguf)?, tensors, path: gguf.path.clone() })
 }
 
-fn tokenizer(_gguf: &Gguf) -> Result<Option<Vec<u8>>> {
-    Ok(None)
+/// The tokenizer, if the file has one: llama.cpp calls a model without `none` or `no_vocab`.
+fn tokenizer(gguf: &Gguf) -> Result<Option<Vec<u8>>> {
+    match gguf.metadata.string("tokenizer.ggml.model").in_file(&gguf.path)? {
+        None | Some("none" | "no_vocab") => Ok(None),
+        Some(_) => tokenizer_json(&gguf.metadata).in_file(&gguf.path).map(Some),
+    }
 }
 
 /// Every tensor that the architecture has, under its Hugging Face name. What is left over is refused.
