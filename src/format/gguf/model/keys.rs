@@ -161,7 +161,7 @@ impl<'a> Keys<'a> {
     /// A real number over 0.
     pub fn positive(self, name: &str) -> Checked<Option<f64>> {
         match self.real(name)? {
-            Some(number) if !(number > 0.0) => Err(self.bad(name, "a number over 0")),
+            Some(number) if number <= 0.0 => Err(self.bad(name, "a number over 0")),
             number => Ok(number),
         }
     }
@@ -169,7 +169,7 @@ impl<'a> Keys<'a> {
     /// A real number, 0 or over.
     pub fn not_negative(self, name: &str) -> Checked<Option<f64>> {
         match self.real(name)? {
-            Some(number) if !(number >= 0.0) => Err(self.bad(name, "a number that is not negative")),
+            Some(number) if number < 0.0 => Err(self.bad(name, "a number that is not negative")),
             number => Ok(number),
         }
     }

@@ -189,8 +189,11 @@ impl Llama3 {
     }
 }
 
-/// What a file says of a model's rotary embeddings: keys, and the tensor's factors.
-pub(super) fn write(config: &Config, arch: &str) -> Checked<(Vec<(String, Value)>, Vec<f32>)> {
+/// Keys, and the factors of [`FACTORS`], none if there is no such tensor.
+type Written = (Vec<(String, Value)>, Vec<f32>);
+
+/// What a file says of a model's rotary embeddings.
+pub(super) fn write(config: &Config, arch: &str) -> Checked<Written> {
     let Some(rope) = &config.rope else { return Ok((Vec::new(), Vec::new())) };
     let key = |name: &str| format!("{arch}.rope.{name}");
     let real = |name: &str, value: f64| (key(name), Value::F32(value as f32));
