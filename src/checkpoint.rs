@@ -54,7 +54,7 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Self> {
         match format::Format::of(path)? {
             Format::Gguf => format::gguf::checkpoint(&format::gguf::Gguf::open(path)?),
-            Format::Apr => Err(FileError::NotAModel { found: "an APR file" }).in_file(path),
+            Format::Apr => format::apr::checkpoint(&format::apr::Apr::open(path)?),
             Format::Safetensors if path.is_dir() => Self::folder(path, format::read_weights),
             Format::Safetensors => {
                 let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

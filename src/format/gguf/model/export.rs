@@ -8,6 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{GgufError, InFile, Result};
 use crate::format::gguf::{Array, Value};
 use crate::format::layout::TensorSpec;
+use crate::tokenizer::gguf;
 use crate::{Activation, Architecture, Config, Dtype, Tensor};
 
 type Checked<T> = std::result::Result<T, GgufError>;
@@ -114,7 +115,11 @@ fn refuse_what_has_no_words(config: &Config) -> Checked<()> {
     }
 }
 
-fn tokenizer(config: &Config, _checkpoint: &Checkpoint) -> Result<Vec<(String, Value)>> {
+/// The keys of the tokenizer; of a model without one, that there is none, and the ids that begin and end a text.
+fn tokenizer(config: &Config, checkpoint: &Checkpoint) -> Result<Vec<(String, Value)>> {
+    if let Some(json) = &checkpoint.tokenizer {
+        return gguf::export(json, &checkpoint.tokenizer_file(), config.vocab_size, config);
+    }
     let ids = [("bos", config.bos), ("eos", config.eos.first().copied())];
     let ids = ids.into_iter().filter_map(|(name, id)| id.map(|id| (format!("tokenizer.ggml.{name}_token_id"), Value::U32(id))));
     Ok(std::iter::once(("tokenizer.ggml.model".to_owned(), Value::String("none".to_owned()))).chain(ids).collect())
