@@ -275,8 +275,18 @@ impl Job<'_> {
             Ok(())
         };
         let shape = stored_shape(self.tensor);
-        let turned = |order| order == Order::Transposed;
-        if turned(self.tensor.order()) != turned(self.order) {
+        let is_turned = (self.tensor.order() == Order::Transposed) != (self.order == Order::Transposed);
+        let moves_heads = |order| matches!(order, Order::InterleavedHeads(_));
+        if is_turned && (moves_heads(self.tensor.order()) || moves_heads(self.order)) {
+            // No container does both to one matrix, so it is done whole.
+            let logical = self.tensor.to_f32();
+            let (n, m) = (self.tensor.shape()[0], self.tensor.shape()[1]);
+            pending.extend((0..n * m).map(|i| match self.order {
+                Order::Transposed => logical[i % n * m + i / n],
+                Order::InterleavedHeads(heads) => logical[straight(i / m, n / heads) * m + i % m],
+                Order::RowMajor => logical[i],
+            }));
+        } else if is_turned {
             let (n, m) = (shape[0], shape[1]);
             let columns = (4 * PIECE / n.max(1) / 256).max(1) * 256;
             for begin in (0..m).step_by(columns) {
@@ -332,3 +342,6 @@ fn repack(from: Dtype, bytes: &mut [u8]) -> u64 {
     }
     zeroed
 }
+
+#[cfg(test)]
+mod tests;
