@@ -282,7 +282,7 @@ impl Tensor {
     }
 
     /// The file that the tensor lies in, and where in it, for readers that read by position; `None` if it was made in memory.
-    pub(crate) fn place(&self) -> Option<(&Path, u64)> {
+    pub fn place(&self) -> Option<(&Path, u64)> {
         match &self.bytes {
             Bytes::Mapped { file, range } => Some((&file.path, range.start as u64)),
             Bytes::Owned(_) => None,

@@ -3,7 +3,7 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | every row that was judged is corroborated; the request was answered |
-//! | 1 | a row is falsified or in error; the request was refused |
+//! | 1 | a row is falsified or in error; two artifacts differ; the request was refused |
 //! | 2 | the command line cannot be understood |
 //! | 3 | nothing could be judged |
 
@@ -18,9 +18,14 @@ use crate::escape;
 use crate::runtime::native::NativeRuntime;
 use crate::suite;
 
+mod container;
+mod convert;
+mod diff;
+mod eval;
 mod folder;
 mod judge;
 mod list;
+mod open;
 mod run;
 
 /// How a command ends.
@@ -71,9 +76,57 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<std::ffi::OsString>,
     },
+    /// Convert a model to another format or quantization
+    Convert {
+        /// A Hugging Face folder, or a GGUF, APR or safetensors file
+        source: PathBuf,
+        /// The file to write; of safetensors, the folder. Its own folder must be there
+        destination: PathBuf,
+        /// safetensors, gguf or apr; without it, what the destination's name ends in
+        #[arg(long)]
+        format: Option<String>,
+        /// f32, f16, bf16, q8_0, q4_k_m, ...; without it, or with `keep`, every tensor keeps its type
+        #[arg(long, value_name = "NAME")]
+        quant: Option<String>,
+        /// The most bytes in one safetensors file: 5GB, 500MB, 1GiB, ...
+        #[arg(long, value_name = "SIZE")]
+        shard_size: Option<String>,
+        /// Print files, hashes, tensors and provenance as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare two artifacts of one model: exit code 0 if configuration, tensors and values are equal, else 1
+    Diff {
+        /// A Hugging Face folder, or a GGUF, APR or safetensors file: the reference
+        a: PathBuf,
+        /// The other one
+        b: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Score a text: its perplexity
+    Eval {
+        /// A Hugging Face folder, or a GGUF, APR or safetensors file
+        model: PathBuf,
+        /// A UTF-8 text file
+        text: PathBuf,
+        /// Tokens that are looked at together; without it, the context, at most 1024
+        #[arg(long, value_name = "N")]
+        window: Option<usize>,
+        /// Tokens from one window to the next; without it, half a window
+        #[arg(long, value_name = "N")]
+        stride: Option<usize>,
+        /// Score only so many tokens
+        #[arg(long, value_name = "N")]
+        max_tokens: Option<usize>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Continue a text greedily
     Run {
-        /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json
+        /// A Hugging Face folder, or a GGUF, APR or safetensors file
         model: PathBuf,
         /// The text to continue
         #[arg(long)]
@@ -85,17 +138,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print what a model folder says it is
+    /// Print what a model says it is, and what its container says of itself
     Inspect {
-        /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json
+        /// A Hugging Face folder, or a GGUF, APR or safetensors file
         model: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print every tensor of a model folder with its statistics
+    /// Print every tensor of a model with its statistics and where it lies
     Tensors {
-        /// A Hugging Face folder: config.json, *.safetensors
+        /// A Hugging Face folder, or a GGUF, APR or safetensors file
         model: PathBuf,
         /// Print JSON
         #[arg(long)]
@@ -135,6 +188,20 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Judge { model, golden, only, json } => judge::judge(&model, golden.as_deref(), only, json),
         Command::Matrix { options } => Ok(matrix(options)),
+        Command::Convert { source, destination, format, quant, shard_size, json } => convert::convert(
+            &convert::Asked {
+                source: &source,
+                destination: &destination,
+                format: format.as_deref(),
+                quantization: quant.as_deref(),
+                shard_size: shard_size.as_deref(),
+            },
+            json,
+        ),
+        Command::Diff { a, b, json } => diff::diff(&a, &b, json),
+        Command::Eval { model, text, window, stride, max_tokens, json } => {
+            eval::eval(&eval::Asked { model: &model, text: &text, window, stride, max_tokens }, json)
+        }
         Command::Run { model, prompt, max_new_tokens, json } => run::run(&model, &prompt, max_new_tokens, json),
         Command::Inspect { model, json } => folder::inspect(&model, json),
         Command::Tensors { model, json } => folder::tensors(&model, json),
@@ -179,8 +246,10 @@ fn print_json<T: serde::Serialize>(value: &T) -> Result<Exit, Refusal> {
 fn no_model(folder: &Path, error: &ground_truth::Error) -> Refusal {
     let next = if folder.is_dir() {
         "mend the file that is named; a model folder holds config.json, *.safetensors and tokenizer.json".to_owned()
+    } else if folder.exists() {
+        "give a Hugging Face folder, or a GGUF, APR or safetensors file".to_owned()
     } else {
-        "give the path of a Hugging Face folder; `ground-truth list` shows those of the roster".to_owned()
+        "give the path of a Hugging Face folder, or of a GGUF, APR or safetensors file; `ground-truth list` shows the folders of the roster".to_owned()
     };
     Refusal::new(format!("failed to open the model: {error}"), next)
 }

@@ -35,6 +35,16 @@ pub enum ConvertError {
     /// A path that ends in no name.
     #[error("ends in no name of a file or folder")]
     NoName,
+    /// A name that promises another format than the one that would be under it: our own readers would refuse it.
+    #[error("ends in .{extension}, and {due} is due for {format}; give another name")]
+    Extension {
+        /// What the name ends in.
+        extension: String,
+        /// What it may end in.
+        due: &'static str,
+        /// The format.
+        format: &'static str,
+    },
     /// A quantization that the format does not have.
     #[error("a {format} file has no quantization {quantization}; {format} has {known}")]
     NoSuchQuantization {
@@ -140,6 +150,7 @@ reasons!(ConvertError {
     Occupied => "occupied",
     OtherContent => "other-content",
     NoName => "no-name",
+    Extension => "extension",
     NoSuchQuantization => "no-such-quantization",
     Shards => "shards",
     NoPlace => "no-place",

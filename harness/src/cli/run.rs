@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
-use ground_truth::{Checkpoint, Model, Tokenizer, generate};
+use ground_truth::{Tokenizer, generate};
 use serde::Serialize;
 
-use super::{Exit, Refusal, no_model, print, print_json};
+use super::open::{Opened, open};
+use super::{Exit, Refusal, print, print_json};
 use crate::escape;
 
 #[derive(Serialize)]
@@ -23,19 +24,7 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(folder: &Path, prompt: &str, max_new_tokens: usize, json: bool) -> Result<Exit, Refusal> {
-    let checkpoint = Checkpoint::open(folder).map_err(|error| no_model(folder, &error))?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let model = Model::from_checkpoint(&checkpoint).map_err(|error| no_model(folder, &error))?.with_threads(threads);
-    let Some(bytes) = &checkpoint.tokenizer else {
-        let file = checkpoint.tokenizer_file();
-        return Err(Refusal::new(
-            format!("failed to open the tokenizer: {}: absent", file.display()),
-            "convert the tokenizer to tokenizer.json (transformers: `AutoTokenizer.from_pretrained(..).save_pretrained(..)`)",
-        ));
-    };
-    let tokenizer = Tokenizer::from_bytes(bytes, &checkpoint.tokenizer_file()).map_err(|error| no_model(folder, &error))?;
-    tokenizer.check_fits(model.config().vocab_size).map_err(|error| no_model(folder, &error))?;
-
+    let Opened { model, tokenizer } = open(folder)?;
     let asked = |error: ground_truth::Error| {
         let n_ctx = model.config().n_ctx;
         Refusal::new(format!("failed to generate: {error}"), format!("give a prompt of 1 to {} tokens", n_ctx.saturating_sub(1)))

@@ -1,0 +1,218 @@
+//! `diff`: two artifacts of one model.
+//!
+//! | what | counts as a difference |
+//! |---|---|
+//! | a field of the configuration | yes |
+//! | a tensor that one of them lacks, another shape | yes |
+//! | a value of a tensor, both widened to f32 | yes |
+//! | the container, the type of a tensor, the order of its bytes, the text of the tokenizer | no, it is shown: it is the form that differs |
+//!
+//! Tensors are paired by their Hugging Face names and compared in the order of their shape, whatever lies where in the files. Where the values
+//! do not agree, they are held against those of the transposed matrix too: a layout that was mistaken shows itself there.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use ground_truth::{Architecture, Checkpoint, Config, Tensor};
+use serde::Serialize;
+
+use super::container::order;
+use super::folder::facts;
+use super::{Exit, Refusal, no_model, print, print_json};
+use crate::escape;
+use crate::report::short;
+
+#[derive(Serialize)]
+struct Diff {
+    schema: &'static str,
+    a: String,
+    b: String,
+    /// Whether nothing counts as a difference.
+    equal: bool,
+    config: Vec<Field>,
+    tokenizer: &'static str,
+    tensors: Vec<Pair>,
+}
+
+#[derive(Serialize)]
+struct Field {
+    name: String,
+    a: serde_json::Value,
+    b: serde_json::Value,
+}
+
+/// Every field is present; what cannot be said is null.
+#[derive(Serialize)]
+struct Pair {
+    name: String,
+    /// `equal`, `values`, `transposed`, `shape`, `only-a` or `only-b`.
+    verdict: &'static str,
+    dtype: [Option<String>; 2],
+    shape: [Option<Vec<usize>>; 2],
+    order: [Option<String>; 2],
+    statistics: Option<Statistics>,
+}
+
+/// How the values differ; the first file's are the reference.
+#[derive(Serialize)]
+struct Statistics {
+    n: usize,
+    /// Values whose bits differ.
+    n_different: usize,
+    /// sqrt(sum (b - a)^2 / sum a^2); null if all of a is 0 and not all of b, or if a value is not finite.
+    relative_rms: Option<f64>,
+    max_abs: Option<f64>,
+    /// The part of the values, neither of them 0, that have the same sign.
+    sign_agreement: Option<f64>,
+    /// The bytes are equal too.
+    same_bytes: bool,
+}
+
+pub(super) fn diff(a: &Path, b: &Path, json: bool) -> Result<Exit, Refusal> {
+    let read = |path: &Path| -> Result<(Checkpoint, Config), Refusal> {
+        let checkpoint = Checkpoint::open(path).map_err(|error| no_model(path, &error))?;
+        let config = Config::parse(&checkpoint.config, checkpoint.generation_config.as_ref(), &checkpoint.config_file());
+        Ok((checkpoint, config.map_err(|error| no_model(path, &error))?))
+    };
+    let (of_a, of_b) = (read(a)?, read(b)?);
+    let config = fields(facts(&of_a.1), facts(&of_b.1));
+    let tokenizer = match (&of_a.0.tokenizer, &of_b.0.tokenizer) {
+        (None, None) => "none",
+        (Some(a), Some(b)) if a == b => "same",
+        (Some(_), Some(_)) => "other-text",
+        (Some(_), None) => "only-a",
+        (None, Some(_)) => "only-b",
+    };
+    let tensors = pairs(&of_a, &of_b);
+    let equal = config.is_empty() && tensors.iter().all(|pair| pair.verdict == "equal");
+    let shown = |path: &Path| path.to_string_lossy().into_owned();
+    let diff = Diff { schema: "ground-truth/diff/1", a: shown(a), b: shown(b), equal, config, tokenizer, tensors };
+    if json {
+        print_json(&diff)?;
+    } else {
+        print(&text(&diff));
+    }
+    Ok(if equal { Exit::Green } else { Exit::Red })
+}
+
+/// The fields that are not equal.
+fn fields(a: serde_json::Map<String, serde_json::Value>, b: serde_json::Map<String, serde_json::Value>) -> Vec<Field> {
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let of = |map: &serde_json::Map<String, serde_json::Value>, name: &str| map.get(name).cloned().unwrap_or_default();
+    let field = |name: &String| Field { name: name.clone(), a: of(&a, name), b: of(&b, name) };
+    names.into_iter().map(field).filter(|field| field.a != field.b).collect()
+}
+
+/// The tensors by their full names. A head that is tied to the embedding is the embedding.
+fn tensors<'a>((checkpoint, config): &'a (Checkpoint, Config)) -> std::collections::BTreeMap<String, &'a Tensor> {
+    let prefix = if config.architecture == Architecture::Gpt2 { "transformer." } else { "model." };
+    let full = |name: &str| if name.starts_with(prefix) || name == "lm_head.weight" { name.to_owned() } else { format!("{prefix}{name}") };
+    let mut tensors: std::collections::BTreeMap<_, _> = checkpoint.tensors.iter().map(|(name, tensor)| (full(name), tensor)).collect();
+    if config.tie_word_embeddings && tensors.len() > 1 {
+        tensors.remove("lm_head.weight");
+    }
+    let is_buffer = |name: &str| name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with(".rotary_emb.inv_freq");
+    tensors.retain(|name, _| !is_buffer(name));
+    tensors
+}
+
+fn pairs(a: &(Checkpoint, Config), b: &(Checkpoint, Config)) -> Vec<Pair> {
+    let (a, b) = (tensors(a), tensors(b));
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().map(|name| pair(name, a.get(name).copied(), b.get(name).copied())).collect()
+}
+
+fn pair(name: &str, a: Option<&Tensor>, b: Option<&Tensor>) -> Pair {
+    let (verdict, statistics) = match (a, b) {
+        (Some(a), Some(b)) if a.shape() == b.shape() => compare(a, b),
+        (Some(_), Some(_)) => ("shape", None),
+        (Some(_), None) => ("only-a", None),
+        (None, _) => ("only-b", None),
+    };
+    Pair {
+        name: name.to_owned(),
+        verdict,
+        dtype: [a, b].map(|tensor| tensor.map(|tensor| tensor.dtype().to_string())),
+        shape: [a, b].map(|tensor| tensor.map(|tensor| tensor.shape().to_vec())),
+        order: [a, b].map(|tensor| tensor.map(order)),
+        statistics,
+    }
+}
+
+/// The statistics of two tensors of one shape.
+fn compare(a: &Tensor, b: &Tensor) -> (&'static str, Option<Statistics>) {
+    let same_bytes = a.dtype() == b.dtype() && a.order() == b.order() && a.bytes() == b.bytes();
+    let (x, y) = (a.to_f32(), b.to_f32());
+    let n = x.len().min(y.len());
+    let relative_rms = relative_rms(&x, &y, |i| i);
+    let n_different = (0..n).filter(|i| x[*i].to_bits() != y[*i].to_bits()).count();
+    let max = (0..n).map(|i| (f64::from(x[i]) - f64::from(y[i])).abs()).try_fold(0f64, |max, v| v.is_finite().then_some(if v > max { v } else { max }));
+    let signed: Vec<usize> = (0..n).filter(|i| x[*i] != 0.0 && y[*i] != 0.0).collect();
+    let agreeing = signed.iter().filter(|i| x[**i].is_sign_negative() == y[**i].is_sign_negative()).count();
+    let sign_agreement = (!signed.is_empty()).then(|| agreeing as f64 / signed.len() as f64);
+    let statistics = Statistics { n, n_different, relative_rms, max_abs: max, sign_agreement, same_bytes };
+    if n_different == 0 {
+        return ("equal", Some(statistics));
+    }
+    // Far from equal, and much nearer to the other layout of the same bytes.
+    let is_transposed = matches!(a.shape(), [_, _])
+        && relative_rms.is_some_and(|distance| {
+            let (rows, columns) = (a.shape()[0], a.shape()[1]);
+            let turned = self::relative_rms(&x, &y, |i| i % columns * rows + i / columns);
+            distance > 0.5 && turned.is_some_and(|turned| turned < distance / 4.0)
+        });
+    (if is_transposed { "transposed" } else { "values" }, Some(statistics))
+}
+
+/// The distance of `y`, its elements taken in another order, from `x`, relative to `x`.
+fn relative_rms(x: &[f32], y: &[f32], place: impl Fn(usize) -> usize) -> Option<f64> {
+    let (mut error, mut energy) = (0f64, 0f64);
+    for (i, v) in x.iter().enumerate() {
+        let v = f64::from(*v);
+        let d = f64::from(*y.get(place(i))?) - v;
+        error += d * d;
+        energy += v * v;
+    }
+    let distance = if error == 0.0 { 0.0 } else { (error / energy).sqrt() };
+    distance.is_finite().then_some(distance)
+}
+
+fn text(diff: &Diff) -> String {
+    let mut text = String::new();
+    for field in &diff.config {
+        let shown = |value: &serde_json::Value| escape::line(&value.to_string());
+        let _ = writeln!(text, "config {:<22} {} | {}", escape::line(&field.name), shown(&field.a), shown(&field.b));
+    }
+    if !matches!(diff.tokenizer, "same" | "none") {
+        let _ = writeln!(text, "tokenizer {}", diff.tokenizer);
+    }
+    let width = diff.tensors.iter().map(|pair| escape::line(&pair.name).chars().count()).max().unwrap_or(0);
+    for pair in &diff.tensors {
+        let [a, b] = &pair.dtype;
+        let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "-".to_owned());
+        let _ = write!(text, "{:<width$}  {:<10} {:>7} | {:<7}", escape::line(&pair.name), pair.verdict, word(a), word(b));
+        if let Some(statistics) = &pair.statistics {
+            let number = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), short);
+            let _ = write!(
+                text,
+                " rms {}  max {}  signs {}  different {} of {}",
+                number(statistics.relative_rms),
+                number(statistics.max_abs),
+                number(statistics.sign_agreement),
+                statistics.n_different,
+                statistics.n
+            );
+        }
+        if let [Some(a), Some(b)] = &pair.shape
+            && a != b
+        {
+            let _ = write!(text, " shape {a:?} | {b:?}");
+        }
+        text.push('\n');
+    }
+    let n = diff.tensors.iter().filter(|pair| pair.verdict != "equal").count();
+    let verdict = if diff.equal { "equal" } else { "different" };
+    let _ = writeln!(text, "{verdict}: {} fields, {n} of {} tensors differ", diff.config.len(), diff.tensors.len());
+    text
+}

@@ -1,0 +1,193 @@
+//! What a file will hold, decided before a byte of it is written: names, types and orders of all tensors.
+
+use std::path::Path;
+
+use super::Format;
+use super::stream::{Way, way};
+use crate::error::{ConvertError, InFile, Result};
+use crate::format::gguf::{export_name, export_order};
+use crate::format::layout::TensorSpec;
+use crate::quant::Quantization;
+use crate::{Architecture, Checkpoint, Config, Dtype, Order, Tensor};
+
+/// A tensor of the source, and what becomes of it.
+pub(super) struct Entry {
+    /// Its name in Hugging Face files, with the base model's prefix.
+    pub(super) hf_name: String,
+    /// Its name in GGUF files, which the recipes of quantization go by.
+    gguf_name: String,
+    /// The tensor whose values it has.
+    pub(super) tensor: Tensor,
+    /// How it will stand in the destination.
+    pub(super) spec: TensorSpec,
+    /// In which order its elements will lie there.
+    pub(super) order: Order,
+}
+
+/// Everything that the destination will hold, in file order.
+pub(super) struct Plan {
+    /// The tensors.
+    pub(super) entries: Vec<Entry>,
+    /// The quantization that the destination names; where types are kept, the one that most of the weights have.
+    pub(super) quantization: Quantization,
+    /// What a user should know about it.
+    pub(super) notes: Vec<String>,
+}
+
+const EMBEDDING: &str = "token_embd.weight";
+const HEAD: &str = "output.weight";
+
+/// Plans the tensors of `checkpoint`, which makes a model. `quantization` is `None` to keep each tensor's type.
+pub(super) fn plan(checkpoint: &Checkpoint, config: &Config, format: Format, quantization: Option<Quantization>) -> Result<Plan> {
+    let file = &checkpoint.path;
+    let mut notes = Vec::new();
+    let mut entries = entries(checkpoint, config, format, &mut notes);
+    let dtypes = match quantization {
+        Some(quantization) => named(config, &entries, quantization),
+        None => entries.iter().map(|entry| kept(entry, format).in_file(file)).collect::<Result<Vec<_>>>()?,
+    };
+    for (entry, dtype) in entries.iter_mut().zip(dtypes) {
+        entry.spec.dtype = dtype;
+        check_rows(entry).in_file(file)?;
+    }
+    let again = entries.iter().filter(|entry| !entry.tensor.dtype().is_scalar() && is_lossy(entry)).count();
+    if again > 0 {
+        notes.push(format!("{again} tensors were quantized already and are quantized again"));
+    }
+    let quantization = quantization.unwrap_or_else(|| most_common(&entries, format));
+    Ok(Plan { entries, quantization, notes })
+}
+
+/// Every tensor that the format has a place for.
+fn entries(checkpoint: &Checkpoint, config: &Config, format: Format, notes: &mut Vec<String>) -> Vec<Entry> {
+    let architecture = config.architecture;
+    let mut entries = Vec::new();
+    for (name, tensor) in checkpoint.tensors.iter() {
+        // The model has been made, so what has no name is a buffer that every runtime leaves alone.
+        match export_name(architecture, name) {
+            None => notes.push(format!("`{}` is a buffer that no runtime reads, and is left out", crate::Escaped(name))),
+            Some(gguf_name) => entries.push(entry(config, format, full_name(architecture, name), gguf_name, tensor.clone())),
+        }
+    }
+    // A tied head may stand there or not. GGUF and safetensors leave it out, APR has it.
+    if config.tie_word_embeddings {
+        let place = |entries: &[Entry], name: &str| entries.iter().position(|entry| entry.gguf_name == name);
+        match (place(&entries, EMBEDDING), place(&entries, HEAD)) {
+            (None, Some(head)) => {
+                // Files with the head alone: the head is the embedding.
+                let (name, tensor) = (embedding_name(architecture), entries[head].tensor.clone());
+                entries.push(entry(config, format, name, EMBEDDING.to_owned(), tensor));
+            }
+            (Some(embedding), None) if format == Format::Apr => {
+                let tensor = entries[embedding].tensor.clone();
+                entries.push(entry(config, format, "lm_head.weight".to_owned(), HEAD.to_owned(), tensor));
+            }
+            _ => {}
+        }
+        entries.retain(|entry| format == Format::Apr || entry.gguf_name != HEAD);
+    }
+    entries.sort_by_key(|entry| rank(&entry.gguf_name));
+    entries
+}
+
+fn entry(config: &Config, format: Format, hf_name: String, gguf_name: String, tensor: Tensor) -> Entry {
+    let order = match (format, export_order(config, &gguf_name)) {
+        (Format::Gguf, order) => order,
+        // APR has every matrix as (out, in), and never moves heads.
+        (Format::Apr, Order::Transposed) => Order::Transposed,
+        _ => Order::RowMajor,
+    };
+    let mut shape = tensor.shape().to_vec();
+    if order == Order::Transposed {
+        shape.reverse();
+    }
+    let name = if format == Format::Gguf { gguf_name.clone() } else { hf_name.clone() };
+    let spec = TensorSpec { name, dtype: tensor.dtype(), shape };
+    Entry { hf_name, gguf_name, tensor, spec, order }
+}
+
+/// The name with the prefix that a checkpoint of the base model alone lacks.
+fn full_name(architecture: Architecture, name: &str) -> String {
+    let prefix = if architecture == Architecture::Gpt2 { "transformer." } else { "model." };
+    if name.starts_with(prefix) || name == "lm_head.weight" { name.to_owned() } else { format!("{prefix}{name}") }
+}
+
+fn embedding_name(architecture: Architecture) -> String {
+    if architecture == Architecture::Gpt2 { "transformer.wte.weight" } else { "model.embed_tokens.weight" }.to_owned()
+}
+
+/// The order in files: what comes before the blocks, the blocks by number, what comes after them.
+fn rank(gguf_name: &str) -> (usize, usize, String) {
+    match gguf_name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+        Some((block, rest)) => (1, block.parse().unwrap_or(usize::MAX), rest.to_owned()),
+        None if gguf_name.starts_with("output") => (2, 0, gguf_name.to_owned()),
+        None => (0, usize::from(gguf_name != EMBEDDING), gguf_name.to_owned()),
+    }
+}
+
+/// The types that a recipe gives.
+fn named(config: &Config, entries: &[Entry], quantization: Quantization) -> Vec<Dtype> {
+    let tensors: Vec<(String, Vec<usize>)> = entries.iter().map(|entry| (entry.gguf_name.clone(), entry.spec.shape.clone())).collect();
+    quantization.dtypes(config.architecture, config.n_layers, config.n_heads, config.n_kv_heads, config.tie_word_embeddings, &tensors)
+}
+
+/// The type of the destination that holds exactly what the tensor holds.
+fn kept(entry: &Entry, format: Format) -> std::result::Result<Dtype, ConvertError> {
+    let dtype = entry.tensor.dtype();
+    let is_there = match format {
+        Format::Safetensors => dtype.is_scalar(),
+        Format::Gguf => dtype.ggml_id().is_some(),
+        Format::Apr => dtype.apr_id().is_some(),
+    };
+    let due = match (dtype, format) {
+        (dtype, _) if is_there => Some(dtype),
+        (Dtype::AprQ4, Format::Gguf) => Some(Dtype::Q4_0),
+        (Dtype::Q4_0, Format::Apr) => Some(Dtype::AprQ4),
+        _ => None,
+    };
+    // Blocks do not survive a transposition.
+    let travels = due.filter(|due| dtype.is_scalar() || way(&entry.tensor, *due, entry.order) != Way::Values);
+    travels.ok_or_else(|| {
+        let (tensor, shape) = (entry.hf_name.clone(), entry.tensor.shape().to_vec());
+        ConvertError::CannotTravel { tensor, dtype, shape, format: format.name() }
+    })
+}
+
+fn check_rows(entry: &Entry) -> std::result::Result<(), ConvertError> {
+    let TensorSpec { dtype, shape, .. } = &entry.spec;
+    match dtype.bytes_of(shape) {
+        Some(_) => Ok(()),
+        None => Err(ConvertError::OddRows {
+            tensor: entry.hf_name.clone(),
+            dtype: *dtype,
+            row: shape.last().copied().unwrap_or(1),
+            block: dtype.block().0,
+        }),
+    }
+}
+
+/// Whether values may change on the way.
+fn is_lossy(entry: &Entry) -> bool {
+    entry.spec.dtype != Dtype::F32 && way(&entry.tensor, entry.spec.dtype, entry.order) == Way::Values
+}
+
+/// The quantization whose type most bytes of the matrices have.
+fn most_common(entries: &[Entry], format: Format) -> Quantization {
+    let bytes_of = |quantization: Quantization| {
+        let is_its = |entry: &&Entry| entry.spec.shape.len() > 1 && entry.spec.dtype == quantization.named();
+        entries.iter().filter(is_its).map(|entry| entry.spec.dtype.bytes_of(&entry.spec.shape).unwrap_or(0)).sum::<usize>()
+    };
+    // The first of equals: of recipes that are named after one type, the one without suffix or the smallest.
+    let known = Quantization::of(format.name());
+    known.iter().rev().copied().max_by_key(|quantization| bytes_of(*quantization)).unwrap_or(Quantization::F32)
+}
+
+/// Whether a quantization is one of the format's.
+pub(super) fn check_quantization(format: Format, quantization: Quantization, file: &Path) -> Result<()> {
+    let known = Quantization::of(format.name());
+    if known.contains(&quantization) {
+        return Ok(());
+    }
+    let known = known.iter().map(|quantization| quantization.name()).collect::<Vec<_>>().join(", ");
+    Err(ConvertError::NoSuchQuantization { format: format.name(), quantization: quantization.name(), known }).in_file(file)
+}
