@@ -249,7 +249,8 @@ fn no_model(folder: &Path, error: &ground_truth::Error) -> Refusal {
     } else if folder.exists() {
         "give a Hugging Face folder, or a GGUF, APR or safetensors file".to_owned()
     } else {
-        "give the path of a Hugging Face folder, or of a GGUF, APR or safetensors file; `ground-truth list` shows the folders of the roster".to_owned()
+        "give the path of a Hugging Face folder, or of a GGUF, APR or safetensors file; `ground-truth list` shows the folders of the roster"
+            .to_owned()
     };
     Refusal::new(format!("failed to open the model: {error}"), next)
 }

@@ -82,7 +82,8 @@ fn folder(request: &Request, checkpoint: &Checkpoint, specs: &[TensorSpec], prov
 
 /// The configuration, its dtype that of most of the weights.
 fn config_json(config: &Map<String, Value>, specs: &[TensorSpec]) -> Map<String, Value> {
-    let bytes = |dtype: Dtype| specs.iter().filter(|spec| spec.dtype == dtype).filter_map(|spec| dtype.bytes_of(&spec.shape)).sum::<usize>();
+    let bytes =
+        |dtype: Dtype| specs.iter().filter(|spec| spec.dtype == dtype).filter_map(|spec| dtype.bytes_of(&spec.shape)).sum::<usize>();
     let names = [(Dtype::F32, "float32"), (Dtype::F16, "float16"), (Dtype::BF16, "bfloat16")];
     let name = names.into_iter().max_by_key(|(dtype, _)| bytes(*dtype)).map_or("float32", |(_, name)| name);
     let mut config = config.clone();
@@ -140,7 +141,7 @@ fn read(path: &Path, format: Format) -> Result<Vec<(TensorSpec, u64, u64)>> {
             Ok(file.tensors.iter().map(tensor).collect())
         }
         Format::Safetensors => {
-            let tensors = safetensors::read(path)?;
+            let tensors = safetensors::open(path)?;
             let tensor = |(name, tensor): &(String, crate::Tensor)| {
                 let spec = TensorSpec { name: name.clone(), dtype: tensor.dtype(), shape: tensor.shape().to_vec() };
                 (spec, tensor.place().map_or(0, |(_, at)| at), tensor.n_bytes() as u64)

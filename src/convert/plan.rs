@@ -43,7 +43,7 @@ pub(super) fn plan(checkpoint: &Checkpoint, config: &Config, format: Format, qua
     let mut notes = Vec::new();
     let mut entries = entries(checkpoint, config, format, &mut notes);
     let dtypes = match quantization {
-        Some(quantization) => named(config, &entries, quantization),
+        Some(quantization) => named(config, &entries, quantization, format),
         None => entries.iter().map(|entry| kept(entry, format).in_file(file)).collect::<Result<Vec<_>>>()?,
     };
     for (entry, dtype) in entries.iter_mut().zip(dtypes) {
@@ -126,9 +126,9 @@ fn rank(gguf_name: &str) -> (usize, usize, String) {
 }
 
 /// The types that a recipe gives.
-fn named(config: &Config, entries: &[Entry], quantization: Quantization) -> Vec<Dtype> {
+fn named(config: &Config, entries: &[Entry], quantization: Quantization, format: Format) -> Vec<Dtype> {
     let tensors: Vec<(String, Vec<usize>)> = entries.iter().map(|entry| (entry.gguf_name.clone(), entry.spec.shape.clone())).collect();
-    quantization.dtypes(config.architecture, config.n_layers, config.n_heads, config.n_kv_heads, config.tie_word_embeddings, &tensors)
+    quantization.dtypes(format.name(), config.architecture, config.n_layers, config.n_heads, config.n_kv_heads, &tensors)
 }
 
 /// The type of the destination that holds exactly what the tensor holds.

@@ -112,7 +112,8 @@ fn tensors<'a>((checkpoint, config): &'a (Checkpoint, Config)) -> std::collectio
     if config.tie_word_embeddings && tensors.len() > 1 {
         tensors.remove("lm_head.weight");
     }
-    let is_buffer = |name: &str| name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with(".rotary_emb.inv_freq");
+    let is_buffer =
+        |name: &str| name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with(".rotary_emb.inv_freq");
     tensors.retain(|name, _| !is_buffer(name));
     tensors
 }
@@ -147,7 +148,9 @@ fn compare(a: &Tensor, b: &Tensor) -> (&'static str, Option<Statistics>) {
     let n = x.len().min(y.len());
     let relative_rms = relative_rms(&x, &y, |i| i);
     let n_different = (0..n).filter(|i| x[*i].to_bits() != y[*i].to_bits()).count();
-    let max = (0..n).map(|i| (f64::from(x[i]) - f64::from(y[i])).abs()).try_fold(0f64, |max, v| v.is_finite().then_some(if v > max { v } else { max }));
+    let max = (0..n)
+        .map(|i| (f64::from(x[i]) - f64::from(y[i])).abs())
+        .try_fold(0f64, |max, v| v.is_finite().then_some(if v > max { v } else { max }));
     let signed: Vec<usize> = (0..n).filter(|i| x[*i] != 0.0 && y[*i] != 0.0).collect();
     let agreeing = signed.iter().filter(|i| x[**i].is_sign_negative() == y[**i].is_sign_negative()).count();
     let sign_agreement = (!signed.is_empty()).then(|| agreeing as f64 / signed.len() as f64);

@@ -80,7 +80,10 @@ pub(super) fn eval(asked: &Asked, json: bool) -> Result<Exit, Refusal> {
 fn read(path: &Path) -> Result<String, Refusal> {
     let refusal = |why: String| {
         let shown = escape::line(&path.to_string_lossy());
-        Refusal::new(format!("failed to read the text: {shown}: {why}"), format!("give a UTF-8 text file of at most {MAX_TEXT_BYTES} bytes"))
+        Refusal::new(
+            format!("failed to read the text: {shown}: {why}"),
+            format!("give a UTF-8 text file of at most {MAX_TEXT_BYTES} bytes"),
+        )
     };
     // Opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(|error| refusal(error.to_string()))?;

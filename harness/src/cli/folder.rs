@@ -184,8 +184,10 @@ pub(super) fn tensors(folder: &Path, json: bool) -> Result<Exit, Refusal> {
         });
     }
     let width = rows.iter().map(|row| escape::line(&row.name).chars().count()).max().unwrap_or(0);
-    let mut text =
-        format!("{:<width$}  dtype  {:<16} {:>10} {:>10} {:>10} {:>10}  non-finite  stored as\n", "tensor", "shape", "rms", "mean", "min", "max");
+    let mut text = format!(
+        "{:<width$}  dtype  {:<16} {:>10} {:>10} {:>10} {:>10}  non-finite  stored as\n",
+        "tensor", "shape", "rms", "mean", "min", "max"
+    );
     for row in &rows {
         let shape = format!("{:?}", row.shape);
         let [rms, mean, min, max] = [row.rms, row.mean, row.min, row.max].map(short);
