@@ -55,7 +55,7 @@ pub(super) fn destination(
             Ok(single(gguf::layout(&metadata, &specs, gguf::DEFAULT_ALIGNMENT)))
         }
         Format::Apr => {
-            let metadata = apr::export_metadata(config, checkpoint, plan.quantization, provenance)?;
+            let metadata = apr::export_metadata(config, checkpoint, quantization, &specs, provenance)?;
             Ok(single(apr::layout(&metadata, &specs).in_file(request.destination)?))
         }
         Format::Safetensors => folder(request, checkpoint, &specs, provenance),

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Format;
 use super::stream::{Way, way};
 use crate::error::{ConvertError, InFile, Result};
-use crate::format::gguf::{export_name, export_order};
+use crate::format::gguf::{export_name, export_order, extra_tensors};
 use crate::format::layout::TensorSpec;
 use crate::quant::Quantization;
 use crate::{Architecture, Checkpoint, Config, Dtype, Order, Tensor};
@@ -55,6 +55,11 @@ pub(super) fn plan(checkpoint: &Checkpoint, config: &Config, format: Format, qua
         notes.push(format!("{again} tensors were quantized already and are quantized again"));
     }
     let quantization = quantization.unwrap_or_else(|| most_common(&entries, format));
+    if format == Format::Gguf {
+        for (spec, tensor) in extra_tensors(config, checkpoint)? {
+            entries.push(Entry { hf_name: spec.name.clone(), gguf_name: spec.name.clone(), tensor, spec, order: Order::RowMajor });
+        }
+    }
     Ok(Plan { entries, quantization, notes })
 }
 

@@ -84,11 +84,6 @@ impl<'a> Publication<'a> {
         Ok(Publication { fs, target, parent, temporary, mode, kind, written: Vec::new() })
     }
 
-    /// The temporary file or folder.
-    pub(super) fn temporary(&self) -> &Path {
-        &self.temporary
-    }
-
     /// A file to write: the destination itself, or the file `name` of the folder.
     pub(super) fn file(&mut self, name: &str) -> Result<Sink> {
         let output = match &mut self.kind {
