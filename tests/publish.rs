@@ -99,6 +99,11 @@ fn read(path: &Path) -> Option<BTreeMap<String, Vec<u8>>> {
 }
 
 fn weights() -> Vec<u8> {
+    weights_with("", &Tensor::from_f32(Dtype::F32, vec![0], &[]).unwrap())
+}
+
+/// The weights, that of one name replaced.
+fn weights_with(replaced: &str, by: &Tensor) -> Vec<u8> {
     let block = "model.layers.0.";
     let mut tensors: Vec<(String, Vec<usize>)> =
         vec![("model.embed_tokens.weight".to_owned(), vec![768, 32]), ("model.norm.weight".to_owned(), vec![32])];
@@ -116,7 +121,8 @@ fn weights() -> Vec<u8> {
         .map(|(i, (name, shape))| {
             let n = shape.iter().product::<usize>();
             let values: Vec<f32> = (0..n).map(|j| ((i * 7919 + j * 104_729) % 1999) as f32 / 1000.0 - 1.0).collect();
-            (name, Tensor::from_f32(Dtype::F32, shape, &values).unwrap())
+            let tensor = if name == replaced { by.clone() } else { Tensor::from_f32(Dtype::F32, shape, &values).unwrap() };
+            (name, tensor)
         })
         .collect();
     let views = tensors.iter().map(|(name, tensor)| {
@@ -334,4 +340,59 @@ fn permissions_are_those_of_the_mask_or_of_the_old_file() {
             assert_eq!(mode(&bench.target()), 0o640);
         }
     }
+}
+
+/// Every reason that a conversion can be refused for, raised by a request, a source or a disk that earns it.
+#[test]
+#[cfg(unix)]
+fn every_reason_is_raised() {
+    let mut raised: Vec<&str> = Vec::new();
+    let mut raise = |error: ground_truth::Error| {
+        assert_eq!(error.kind(), "convert", "{error}");
+        let message = error.to_string();
+        assert!(!message.chars().any(char::is_control) && !message.ends_with('.'), "{message}");
+        assert!(error.file().is_some_and(|file| message.starts_with(&file.display().to_string())), "{message}");
+        raised.push(error.reason());
+    };
+    let bench = Bench::new(Format::Gguf);
+    let (source, target) = (bench.source(), bench.target());
+    let request =
+        Request { source: &source, destination: &target, format: Format::Gguf, quantization: Some(Quantization::F16), shard_bytes: None };
+    let real = |request: &Request| convert(request, &mut |_, _| {}, &RealFilesystem).unwrap_err();
+    raise(real(&Request { destination: &source, ..request }));
+    raise(real(&Request { destination: &target.join("m"), ..request }));
+    raise(real(&Request { destination: &bench.out(), ..request }));
+    raise(real(&Request { destination: bench.folder.path(), format: Format::Safetensors, ..request }));
+    raise(real(&Request { destination: &bench.out().join(".."), ..request }));
+    raise(real(&Request { destination: &bench.out().join("m.apr"), ..request }));
+    raise(real(&Request { quantization: Some(Quantization::AprQ4), ..request }));
+    raise(real(&Request { shard_bytes: Some(1 << 20), ..request }));
+    raise(convert(&request, &mut |_, _| {}, &Faults::new(Fault::Fail(0, EIO))).unwrap_err());
+    raise(convert(&request, &mut |_, _| {}, &Faults::new(Fault::Flip(0, 9))).unwrap_err());
+    raise(convert(&request, &mut |_, _| {}, &Faults::new(Fault::Lie(0))).unwrap_err());
+    // Somebody writes to the source while it is read.
+    let mut touched = false;
+    let touch = |_, _| {
+        if !std::mem::replace(&mut touched, true) {
+            let config = source.join("config.json");
+            fs::write(&config, fs::read_to_string(&config).unwrap() + "\n").unwrap();
+        }
+    };
+    let mut touch = touch;
+    raise(convert(&request, &mut touch, &RealFilesystem).unwrap_err());
+    assert_eq!((bench.content(), bench.leftovers()), (None, vec![]));
+    // Types that another container does not have, kept.
+    let request = Request { quantization: Some(Quantization::Q5_0), ..request };
+    convert(&request, &mut |_, _| {}, &RealFilesystem).unwrap();
+    let folder = bench.out().join("folder");
+    raise(real(&Request { source: &target, destination: &folder, format: Format::Safetensors, quantization: None, shard_bytes: None }));
+    // A value that f16 does not hold.
+    let large = Tensor::from_f32(Dtype::F32, vec![32], &[1e6; 32]).unwrap();
+    fs::write(source.join("model.safetensors"), weights_with("model.norm.weight", &large)).unwrap();
+    raise(real(&Request { quantization: Some(Quantization::F16), destination: &folder, format: Format::Safetensors, ..request }));
+    assert!(!folder.exists());
+
+    let raised: std::collections::BTreeSet<&str> = raised.into_iter().collect();
+    let documented = ground_truth::Error::reasons().filter(|(kind, _)| *kind == "convert").map(|(_, reason)| reason).collect();
+    assert_eq!(raised, documented);
 }

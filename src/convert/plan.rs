@@ -158,16 +158,12 @@ fn kept(entry: &Entry, format: Format) -> std::result::Result<Dtype, ConvertErro
     })
 }
 
+/// A recipe gives no type whose blocks do not divide the rows; the layouts rely on it.
 fn check_rows(entry: &Entry) -> std::result::Result<(), ConvertError> {
-    let TensorSpec { dtype, shape, .. } = &entry.spec;
+    let TensorSpec { name, dtype, shape } = &entry.spec;
     match dtype.bytes_of(shape) {
         Some(_) => Ok(()),
-        None => Err(ConvertError::OddRows {
-            tensor: entry.hf_name.clone(),
-            dtype: *dtype,
-            row: shape.last().copied().unwrap_or(1),
-            block: dtype.block().0,
-        }),
+        None => Err(ConvertError::Disagrees { what: format!("tensor `{}` of shape {shape:?} as {dtype}", crate::Escaped(name)) }),
     }
 }
 

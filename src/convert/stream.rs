@@ -15,9 +15,9 @@ use rayon::slice::ParallelSlice;
 
 use super::source::Reader;
 use crate::checkpoint::interleaved;
-use crate::error::{ConvertError, InFile, Result};
+use crate::error::{ConvertError, Error, InFile, ModelError, Result};
 use crate::quant::{dequantize, quantize};
-use crate::{Dtype, Order, Tensor};
+use crate::{Dtype, Escaped, Order, Tensor};
 use std::path::Path;
 
 /// Numbers that are widened at once: a whole number of blocks of every type, 4 MiB.
@@ -226,8 +226,8 @@ impl Job<'_> {
 
     fn quantize(&self, values: &[f32]) -> Result<Vec<u8>> {
         let odd = || {
-            let row = stored_shape(self.tensor).last().copied().unwrap_or(1);
-            ConvertError::OddRows { tensor: self.name.to_owned(), dtype: self.dtype, row, block: self.dtype.block().0 }
+            let what = format!("tensor `{}`: {} numbers are no whole blocks of {}", Escaped(self.name), values.len(), self.dtype);
+            ConvertError::Disagrees { what }
         };
         quantize(self.dtype, values, values.len()).ok_or_else(odd).in_file(self.file)
     }
@@ -236,8 +236,9 @@ impl Job<'_> {
         match values.iter().position(|v| !v.is_finite()) {
             None => Ok(()),
             Some(i) => {
-                let tensor = self.name.to_owned();
-                Err(ConvertError::NotFinite { tensor, index: first + i, value: values[i] }).in_file(self.file)
+                let (tensor, index, n_elements) = (self.name.to_owned(), first + i, self.tensor.n_elements());
+                let source = ModelError::NotFinite { tensor, index, n_elements, value: values[i] };
+                Err(Error::Model { file: Some(self.file.to_owned()), source })
             }
         }
     }

@@ -63,14 +63,6 @@ pub enum ConvertError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A tensor that the format has no name for.
-    #[error("tensor `{}`: {format} has no name for it", Escaped(.tensor))]
-    NoPlace {
-        /// Its name.
-        tensor: String,
-        /// The format.
-        format: &'static str,
-    },
     /// A tensor whose type the format does not have, where the types were to be kept.
     #[error("tensor `{}`: {format} does not have its type {dtype} {shape:?}; name a quantization, f32 holds every value", Escaped(.tensor))]
     CannotTravel {
@@ -82,28 +74,6 @@ pub enum ConvertError {
         shape: Vec<usize>,
         /// The format.
         format: &'static str,
-    },
-    /// A tensor whose rows are not whole blocks of the type it was to have.
-    #[error("tensor `{}`: rows of {row} are not whole blocks of {dtype} ({block})", Escaped(.tensor))]
-    OddRows {
-        /// Its name.
-        tensor: String,
-        /// The type it was to have.
-        dtype: Dtype,
-        /// The length of its rows.
-        row: usize,
-        /// The length of a block.
-        block: usize,
-    },
-    /// A value that is no finite number.
-    #[error("tensor `{}`: element {index} is {value}, a finite number is due", Escaped(.tensor))]
-    NotFinite {
-        /// Its name.
-        tensor: String,
-        /// The element, in the order of the destination.
-        index: usize,
-        /// NaN or an infinity.
-        value: f32,
     },
     /// A value that is too large for the type it was to have.
     #[error("tensor `{}`: element {index} is {value:e}, which overflows {dtype}; use bf16, f32, or another quantization", Escaped(.tensor))]
@@ -153,10 +123,7 @@ reasons!(ConvertError {
     Extension => "extension",
     NoSuchQuantization => "no-such-quantization",
     Shards => "shards",
-    NoPlace => "no-place",
     CannotTravel => "cannot-travel",
-    OddRows => "odd-rows",
-    NotFinite => "not-finite",
     Overflow => "overflow",
     SourceChanged => "source-changed",
     ReadsBack => "reads-back",

@@ -138,7 +138,7 @@ fn values_that_a_type_cannot_hold_are_refused_by_element() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for dtype in [Dtype::F16, Dtype::Q8_0, Dtype::AprQ8, Dtype::AprQ4] {
             let refusal = run(&source(value), dtype, Order::RowMajor, false).unwrap_err();
-            assert_eq!(refusal.to_string(), format!("source: tensor `t`: element 70 is {value}, a finite number is due"), "{dtype}");
+            assert_eq!(refusal.to_string(), format!("source: tensor `t`: element 70 of 96 is {value}, a finite number is due"), "{dtype}");
         }
     }
     assert!(run(&source(65519.0), Dtype::F16, Order::RowMajor, false).is_ok());
