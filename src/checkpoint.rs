@@ -22,7 +22,7 @@ use memmap2::Mmap;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::error::{FileError, InFile, ModelError, Result};
+use crate::error::{FileError, ModelError, Result};
 use crate::{Dtype, format, format::Format, quant};
 
 /// The largest `tokenizer.json` that is read. The largest published ones have about 35 MB (262,144 tokens).
