@@ -16,7 +16,7 @@ use ground_truth::quant::Quantization;
 use ground_truth::{Dtype, Result, Tensor};
 use tempfile::TempDir;
 
-const FORMATS: [Format; 2] = [Format::Safetensors, Format::Gguf];
+const FORMATS: [Format; 3] = Format::ALL;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 

@@ -55,8 +55,8 @@ pub(super) fn destination(
             Ok(single(gguf::layout(&metadata, &specs, gguf::DEFAULT_ALIGNMENT)))
         }
         Format::Apr => {
-            let _ = apr::layout;
-            Err(ConvertError::Disagrees { what: "TEMP: APR metadata".to_owned() }).in_file(request.destination)
+            let metadata = apr::export_metadata(config, checkpoint, quantization, &specs, provenance)?;
+            Ok(single(apr::layout(&metadata, &specs).in_file(request.destination)?))
         }
         Format::Safetensors => folder(request, checkpoint, &specs, provenance),
     }
