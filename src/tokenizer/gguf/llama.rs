@@ -1,12 +1,14 @@
 //! `llama`: SentencePiece's BPE.
 //!
 //! There are no merges. Of all neighbours in a text whose texts together are a token, those are put together first whose token has the best
-//! score; characters that are no token at the end become bytes. As a list of merges that is: every way to cut a token into two tokens, the
-//! tokens with the best score first. Of one token the longest left part comes first, which is where the leftmost of equal ones would be.
+//! score, the leftmost of equal ones; characters that are no token at the end become bytes. As a list of merges that is: every way to cut
+//! a token into two tokens, the tokens with the best score first. A list cannot say "the leftmost"; among equal scores the longest left part
+//! comes first, then the longest right part, then the smaller id, which is how transformers converts such vocabularies. The two differ where
+//! neighbours of equal score overlap; in llama's vocabulary only runs of spaces have equal scores, and their ids are the same.
 //!
 //! Cost: a token of n bytes is cut at n - 1 places, and both parts are looked up, O(n^2) bytes; the sum over all tokens has a limit.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 use serde_json::json;
 
@@ -98,16 +100,35 @@ fn merges<'a>(vocabulary: &'a Vocabulary<'_>) -> Checked<Vec<(&'a str, &'a str)>
     check_steps(vocabulary.tokens.iter().map(AsRef::as_ref))?;
     // A byte that stands for a part of a character is not put together with its neighbours: in llama.cpp it is no piece of text.
     let is_part = |part: &str| vocabulary.ids.contains_key(part) && byte_of(part).is_none();
-    let mut order: Vec<usize> = (0..vocabulary.tokens.len()).collect();
-    // Stable: of equal scores the smaller id. Adding 0 makes the negative zero equal to the positive one.
-    order.sort_by(|a, b| (scores[*b] + 0.0).total_cmp(&(scores[*a] + 0.0)));
     let mut merges = Vec::new();
-    for id in order {
-        let token: &str = &vocabulary.tokens[id];
-        let cuts = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
-        let start = merges.len();
-        merges.extend(cuts.filter(|(left, right)| is_part(left) && is_part(right)));
-        merges[start..].sort_by_key(|(left, _)| Reverse(left.len()));
+    for (id, token) in vocabulary.tokens.iter().enumerate() {
+        let n_chars = token.chars().count();
+        for (n_left, (at, _)) in token.char_indices().enumerate().skip(1) {
+            let (left, right) = token.split_at(at);
+            if is_part(left) && is_part(right) {
+                // Adding 0 makes the negative zero equal to the positive one.
+                merges.push((Best(scores[id] + 0.0), Reverse((n_left, n_chars - n_left)), (left, right)));
+            }
+        }
     }
-    Ok(merges)
+    merges.sort_by_key(|(score, lengths, _)| (Reverse(*score), *lengths)); // stable: the smaller id first
+    Ok(merges.into_iter().map(|(_, _, merge)| merge).collect())
+}
+
+/// A score in the order of numbers; none is NaN.
+#[derive(Clone, Copy, PartialEq)]
+struct Best(f32);
+
+impl Eq for Best {}
+
+impl Ord for Best {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Best {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }

@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | special tokens that are spelled out | `parse_special` decides | are special tokens |
 //! | added tokens that overlap | the longest in the whole text first | leftmost first, then the longest |
-//! | equal scores | the leftmost pair | the token with the smaller id first; of one token, the longest left part |
+//! | `llama`, equal scores | the leftmost pair | the longest left part, the longest right part, the smaller id |
 //! | qwen2, text that is not composed (NFD) | as it is | composed first (NFC), as the tokenizer of the model does |
 //! | `'ſ` (U+017F) after an apostrophe, qwen2 and llama-bpe | two words | one: the patterns are the originals, and ignore case |
 //! | bert, words of more than 100 characters | tokens | `[UNK]`, as in BERT |
