@@ -6,9 +6,9 @@
 //! | 4.. | `q`, a signed byte for each number | 2..18 | `q`: number `2 i` in the lower nibble of byte `i`, number `2 i + 1` in the upper |
 //!
 //! A number is `s * q`, or `s * (q - 8)`. In AprQ4 a scale that is NaN, infinite or below the smallest normal binary16 counts as 0: so do
-//! the readers of the format. Places past the end of the last block hold 0. The scale of zeros is 1.
+//! the readers of the format. A code past the end of the last block is 0. The scale of zeros is 1.
 
-use super::block::{half, largest, part, to_half};
+use super::block::{half, largest, numbers, part, to_half};
 
 pub(super) const Q4_BYTES: usize = 18;
 
@@ -56,32 +56,45 @@ pub(super) fn dequantize_q4(bytes: &[u8], out: &mut [f32]) {
 fn q4_block(block: &[u8; Q4_BYTES]) -> [f32; 32] {
     let scale = half([block[0], block[1]]);
     let scale = if scale.is_finite() && scale.abs() >= MIN_NORMAL { scale } else { 0.0 };
-    let mut out = [0f32; 32];
-    for (pair, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(&block[2..]) {
-        *pair = [byte & 15, byte >> 4].map(|q| (i32::from(q) - 8) as f32 * scale);
+    let mut codes = [0u8; 32];
+    for (pair, byte) in codes.as_chunks_mut::<2>().0.iter_mut().zip(&block[2..]) {
+        *pair = [byte & 15, byte >> 4];
     }
+    let mut out = [0f32; 32];
+    numbers(&codes, &mut out, |q| (q - 8.0) * scale);
     out
 }
 
-/// Blocks of 32, the last one as long as it is.
+/// Blocks of 32, the last one as long as it is. A scale is never below the smallest normal binary16, which readers would take for 0: the
+/// numbers of such a block keep what steps of 2^-14 leave of them.
 pub(super) fn quantize_q4(values: &[f32]) -> Vec<u8> {
     let mut out = Vec::with_capacity(values.len().div_ceil(32) * Q4_BYTES);
     for values in values.chunks(32) {
         let max = largest(values).abs();
-        let scale = if max == 0.0 { 1.0 } else { max / 7.0 };
-        out.extend_from_slice(&to_half(scale));
+        let scale = if max / 7.0 < MIN_NORMAL { MIN_NORMAL } else { max / 7.0 };
         let mut codes = [0u8; 32];
         for (code, v) in codes.iter_mut().zip(values) {
             *code = ((v / scale).round().clamp(-8.0, 7.0) as i8 + 8) as u8;
         }
+        let is_zero = codes[..values.len()].iter().all(|code| *code == 8) && scale == MIN_NORMAL;
+        out.extend_from_slice(&to_half(if is_zero { 1.0 } else { scale }));
         out.extend(codes.as_chunks::<2>().0.iter().map(|[lower, upper]| lower | upper << 4));
     }
     out
 }
 
+/// A tensor that was AprQ8 before gets the scale that it had: `max / 127` misses it by one unit in one of 128 cases, because `127 * s` was
+/// rounded. Of scales that give the same numbers the smallest is taken, so that quantizing twice changes nothing.
 pub(super) fn quantize_q8(values: &[f32]) -> Vec<u8> {
     let max = largest(values).abs();
-    let scale = if max == 0.0 { 1.0 } else { max / 127.0 };
-    let codes = values.iter().map(|v| (v / scale).round().clamp(-127.0, 127.0) as i8 as u8);
-    scale.to_le_bytes().into_iter().chain(codes).collect()
+    let near = max / 127.0;
+    // Also where the scale of the smallest numbers would be 0.
+    let near = if near == 0.0 { 1.0 } else { near };
+    let code = |v: f32, scale: f32| (v / scale).round().clamp(-127.0, 127.0) as i8;
+    let gives = |scale: f32, wanted: &dyn Fn(f32) -> f32| values.iter().all(|v| f32::from(code(*v, near)) * scale == wanted(*v));
+    let candidates = [near.next_down(), near, near.next_up()];
+    let before = candidates.into_iter().find(|scale| gives(*scale, &|v| v));
+    let same = || candidates.into_iter().find(|scale| gives(*scale, &|v| f32::from(code(v, near)) * near));
+    let scale = before.or_else(same).unwrap_or(near);
+    scale.to_le_bytes().into_iter().chain(values.iter().map(|v| code(*v, near) as u8)).collect()
 }

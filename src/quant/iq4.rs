@@ -9,7 +9,7 @@
 //!
 //! A number is `d * TABLE[q]`, or `d * (s - 32) * TABLE[q]`, multiplied from left to right.
 
-use super::block::{decode, half, nibbles, part};
+use super::block::{decode, half, part};
 
 pub(super) const NL_BYTES: usize = 18;
 pub(super) const XS_BYTES: usize = 136;
@@ -18,26 +18,35 @@ pub(super) const XS_BYTES: usize = 136;
 const TABLE: [f32; 16] = [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
 
 #[inline(always)]
-fn group(d: f32, q: &[u8; 16], out: &mut [f32]) {
-    for (out, q) in out.iter_mut().zip(nibbles(q)) {
-        *out = d * TABLE[usize::from(q)];
+fn group(d: f32, q: &[u8; 16], out: &mut [f32; 32]) {
+    for i in 0..16 {
+        out[i] = d * TABLE[usize::from(q[i] & 15)];
+        out[i + 16] = d * TABLE[usize::from(q[i] >> 4)];
     }
 }
 
 #[inline(always)]
 pub(super) fn dequantize_nl(bytes: &[u8], out: &mut [f32]) {
-    decode::<NL_BYTES, 32>(bytes, out, |block, out| group(half([block[0], block[1]]), part(block, 2), out));
+    decode!(bytes, out, NL_BYTES => 32, decode_block_nl);
+}
+
+#[inline(always)]
+fn decode_block_nl(block: &[u8; NL_BYTES], out: &mut [f32; 32]) {
+    group(half([block[0], block[1]]), part(block, 2), out);
 }
 
 #[inline(always)]
 pub(super) fn dequantize_xs(bytes: &[u8], out: &mut [f32]) {
-    decode::<XS_BYTES, 256>(bytes, out, |block, out| {
-        let d = half([block[0], block[1]]);
-        let upper = u16::from_le_bytes([block[2], block[3]]);
-        for (i, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let lower = block[4 + i / 2] >> (4 * (i % 2)) & 15;
-            let scale = i32::from(lower) | i32::from(upper >> (2 * i) & 3) << 4;
-            group(d * (scale - 32) as f32, part(block, 8 + 16 * i), out);
-        }
-    });
+    decode!(bytes, out, XS_BYTES => 256, decode_block_xs);
+}
+
+#[inline(always)]
+fn decode_block_xs(block: &[u8; XS_BYTES], out: &mut [f32; 256]) {
+    let d = half([block[0], block[1]]);
+    let upper = u16::from_le_bytes([block[2], block[3]]);
+    for (i, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let lower = block[4 + i / 2] >> (4 * (i % 2)) & 15;
+        let scale = i32::from(lower) | i32::from(upper >> (2 * i) & 3) << 4;
+        group(d * (scale - 32) as f32, part(block, 8 + 16 * i), out);
+    }
 }

@@ -9,38 +9,41 @@
 //!
 //! A number is `d * s * q - dmin * m`, multiplied from left to right.
 
-use super::block::{decode, encode, half, part};
-use super::search::{Lines, spaced};
+use super::block::{by_sixteen, decode, encode, half, pairs, part};
+use super::search::{LANES, Lines, spaced};
 
 pub(super) const BYTES: usize = 84;
 
 #[inline(always)]
 pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
-    decode::<BYTES, 256>(bytes, out, |block, out| {
-        let (d, dmin) = (half([block[80], block[81]]), half([block[82], block[83]]));
-        for (i, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            let (d, m) = (d * f32::from(block[i] & 15), dmin * f32::from(block[i] >> 4));
-            // Group i is half i / 8, pair of bits i / 2 % 4, sixteen bytes i % 2.
-            let q: &[u8; 16] = part(block, 16 + 32 * (i / 8) + 16 * (i % 2));
-            let shift = 2 * (i / 2 % 4);
-            for (out, q) in out.iter_mut().zip(q) {
-                *out = d * f32::from(q >> shift & 3) - m;
-            }
-        }
-    });
+    decode!(bytes, out, BYTES => 256, decode_block);
+}
+
+#[inline(always)]
+fn decode_block(block: &[u8; BYTES], out: &mut [f32; 256]) {
+    let (d, dmin) = (half([block[80], block[81]]), half([block[82], block[83]]));
+    let (scales, codes) = (part::<16>(block, 0), pairs(part(block, 16)));
+    let (d, m) = (by_sixteen(scales.map(|s| d * f32::from(s & 15))), by_sixteen(scales.map(|s| dmin * f32::from(s >> 4))));
+    for i in 0..256 {
+        out[i] = d[i] * f32::from(codes[i]) - m[i];
+    }
 }
 
 /// See [`search`](super::search).
 #[inline(always)]
 pub(super) fn quantize(values: &[f32]) -> Vec<u8> {
-    const SPANS: [f32; 24] = spaced(1.8, 0.1);
-    encode::<256, BYTES>(values, |values, block| {
-        let Lines::<16> { d, dmin, scales, minima, codes } = Lines::fit(values, 3.0, 15.0, &SPANS);
-        (0..16).for_each(|i| block[i] = scales[i] | minima[i] << 4);
-        pack_pairs(&codes, &mut block[16..80]);
-        block[80..82].copy_from_slice(&d);
-        block[82..84].copy_from_slice(&dmin);
-    })
+    encode!(values, 256 => BYTES, encode_block)
+}
+
+#[inline(always)]
+fn encode_block(values: &[f32; 256], block: &mut [u8; BYTES]) {
+    const SPANS: [[f32; LANES]; 2] = spaced(1.8, 0.125);
+
+    let Lines::<16> { d, dmin, scales, minima, codes } = Lines::fit::<16>(values, 3.0, 15.0, &SPANS);
+    (0..16).for_each(|i| block[i] = scales[i] | minima[i] << 4);
+    pack_pairs(&codes, &mut block[16..80]);
+    block[80..82].copy_from_slice(&d);
+    block[82..84].copy_from_slice(&dmin);
 }
 
 /// Codes of two bits: byte `32 h + l` holds those of numbers `128 h + 32 j + l` for `j` = 0..4, the first in the lowest bits.

@@ -9,25 +9,25 @@
 //!
 //! A number is `d * s * q - dmin * m`, multiplied from left to right.
 
-use super::block::{decode, encode, half, part};
-use super::search::{Lines, spaced};
+use super::block::{decode, encode, half, numbers, part, wide_nibbles};
+use super::search::{LANES, Lines, spaced};
 
 pub(super) const BYTES: usize = 144;
 
 #[inline(always)]
 pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
-    decode::<BYTES, 256>(bytes, out, |block, out| {
-        let (d, dmin) = (half([block[0], block[1]]), half([block[2], block[3]]));
-        let (scales, minima) = scales_and_minima(part(block, 4));
-        for (i, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let (d, m) = (d * f32::from(scales[i]), dmin * f32::from(minima[i]));
-            let q: &[u8; 32] = part(block, 16 + 32 * (i / 2));
-            let shift = 4 * (i % 2);
-            for (out, q) in out.iter_mut().zip(q) {
-                *out = d * f32::from(q >> shift & 15) - m;
-            }
-        }
-    });
+    decode!(bytes, out, BYTES => 256, decode_block);
+}
+
+#[inline(always)]
+fn decode_block(block: &[u8; BYTES], out: &mut [f32; 256]) {
+    let (d, dmin) = (half([block[0], block[1]]), half([block[2], block[3]]));
+    let (scales, minima) = scales_and_minima(part(block, 4));
+    let codes = wide_nibbles(part(block, 16));
+    for (i, (out, q)) in out.as_chunks_mut::<32>().0.iter_mut().zip(codes.as_chunks::<32>().0).enumerate() {
+        let (d, m) = (d * f32::from(scales[i]), dmin * f32::from(minima[i]));
+        numbers(q, out, |q| d * q - m);
+    }
 }
 
 /// Scales and minima, 6 bits each. Those of groups 0..4 lie in the lower six bits of bytes 0..4 and 4..8. Of groups 4..8 the lower four
@@ -55,14 +55,18 @@ pub(super) fn pack_scales_and_minima(scales: &[u8; 8], minima: &[u8; 8], out: &m
 /// See [`search`](super::search).
 #[inline(always)]
 pub(super) fn quantize(values: &[f32]) -> Vec<u8> {
-    const SPANS: [f32; 21] = spaced(13.0, 0.15);
-    encode::<256, BYTES>(values, |values, block| {
-        let Lines::<8> { d, dmin, scales, minima, codes } = Lines::fit(values, 15.0, 63.0, &SPANS);
-        block[..2].copy_from_slice(&d);
-        block[2..4].copy_from_slice(&dmin);
-        pack_scales_and_minima(&scales, &minima, &mut block[4..16]);
-        for (codes, out) in codes.as_chunks::<64>().0.iter().zip(block[16..].chunks_mut(32)) {
-            (0..32).for_each(|l| out[l] = codes[l] | codes[l + 32] << 4);
-        }
-    })
+    encode!(values, 256 => BYTES, encode_block)
+}
+
+#[inline(always)]
+fn encode_block(values: &[f32; 256], block: &mut [u8; BYTES]) {
+    const SPANS: [[f32; LANES]; 3] = spaced(12.5, 0.15);
+
+    let Lines::<8> { d, dmin, scales, minima, codes } = Lines::fit::<32>(values, 15.0, 63.0, &SPANS);
+    block[..2].copy_from_slice(&d);
+    block[2..4].copy_from_slice(&dmin);
+    pack_scales_and_minima(&scales, &minima, &mut block[4..16]);
+    for (codes, out) in codes.as_chunks::<64>().0.iter().zip(block[16..].chunks_mut(32)) {
+        (0..32).for_each(|l| out[l] = codes[l] | codes[l + 32] << 4);
+    }
 }

@@ -9,7 +9,7 @@
 //!
 //! A number is `d * (q - 16)`, or `d * q + m`. Quantized as Q4_0 and Q4_1 are, with -16 for -8 and 31 for 15.
 
-use super::block::{decode, encode, half, largest, nibbles, pack_nibbles, part, to_half};
+use super::block::{decode_small, encode, half, largest, nibbles, numbers, pack_nibbles, part, to_half};
 use super::legacy::{Affine, codes};
 
 pub(super) const BYTES_0: usize = 22;
@@ -17,52 +17,62 @@ pub(super) const BYTES_1: usize = 24;
 
 #[inline(always)]
 pub(super) fn dequantize_0(bytes: &[u8], out: &mut [f32]) {
-    decode::<BYTES_0, 32>(bytes, out, |block, out| {
-        let d = half([block[0], block[1]]);
-        let q = five_bits(*part(block, 2), part(block, 6));
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = (q as i32 - 16) as f32 * d;
-        }
-    });
+    decode_small!(bytes, out, BYTES_0, codes_0, |block| half([block[0], block[1]]), |d, q| (q - 16.0) * d);
+}
+
+#[inline(always)]
+fn codes_0(block: &[u8; BYTES_0]) -> [u8; 32] {
+    five_bits(*part(block, 2), part(block, 6))
 }
 
 #[inline(always)]
 pub(super) fn dequantize_1(bytes: &[u8], out: &mut [f32]) {
-    decode::<BYTES_1, 32>(bytes, out, |block, out| {
-        let (d, m) = (half([block[0], block[1]]), half([block[2], block[3]]));
-        let q = five_bits(*part(block, 4), part(block, 8));
-        for (out, q) in out.iter_mut().zip(q) {
-            *out = q as i32 as f32 * d + m;
-        }
-    });
+    decode_small!(bytes, out, BYTES_1, codes_1, |block| (half([block[0], block[1]]), half([block[2], block[3]])), |(d, m), q| q * d + m);
 }
 
 #[inline(always)]
-fn five_bits(upper: [u8; 4], lower: &[u8; 16]) -> [u32; 32] {
-    let upper = u32::from_le_bytes(upper);
-    let lower = nibbles(lower);
-    let mut out = [0; 32];
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = u32::from(lower[i]) | (upper >> i & 1) << 4;
+fn codes_1(block: &[u8; BYTES_1]) -> [u8; 32] {
+    five_bits(*part(block, 4), part(block, 8))
+}
+
+#[inline(always)]
+fn five_bits(upper: [u8; 4], lower: &[u8; 16]) -> [u8; 32] {
+    let mut codes = nibbles(lower);
+    for (codes, bits) in codes.as_chunks_mut::<8>().0.iter_mut().zip(upper) {
+        *codes = (u64::from_le_bytes(*codes) | spread(bits) << 4).to_le_bytes();
     }
-    out
+    codes
+}
+
+/// Bit `i` of a byte as the lowest bit of byte `i` of a word.
+#[inline(always)]
+fn spread(bits: u8) -> u64 {
+    // Each byte keeps the bit that is its own; anything but 0 then carries into the highest.
+    let own = u64::from_le_bytes([bits; 8]) & 0x8040_2010_0804_0201;
+    (own + 0x7F7F_7F7F_7F7F_7F7F) >> 7 & 0x0101_0101_0101_0101
 }
 
 pub(super) fn quantize_0(values: &[f32]) -> Vec<u8> {
-    encode::<32, BYTES_0>(values, |values, block| {
-        let d = largest(values) / -16.0;
-        block[..2].copy_from_slice(&to_half(d));
-        pack(&codes(values, d, 0.0, 16.5, 31), &mut block[2..]);
-    })
+    encode!(values, 32 => BYTES_0, encode_block_0)
+}
+
+#[inline(always)]
+fn encode_block_0(values: &[f32; 32], block: &mut [u8; BYTES_0]) {
+    let d = largest(values) / -16.0;
+    block[..2].copy_from_slice(&to_half(d));
+    pack(&codes(values, d, 0.0, 16.5, 31), &mut block[2..]);
 }
 
 pub(super) fn quantize_1(values: &[f32]) -> Vec<u8> {
-    encode::<32, BYTES_1>(values, |values, block| {
-        let Affine { d, m } = Affine::of(values, 31.0);
-        block[..2].copy_from_slice(&to_half(d));
-        block[2..4].copy_from_slice(&to_half(m));
-        pack(&codes(values, d, m, 0.5, 31), &mut block[4..]);
-    })
+    encode!(values, 32 => BYTES_1, encode_block_1)
+}
+
+#[inline(always)]
+fn encode_block_1(values: &[f32; 32], block: &mut [u8; BYTES_1]) {
+    let Affine { d, m } = Affine::of(values, 31.0);
+    block[..2].copy_from_slice(&to_half(d));
+    block[2..4].copy_from_slice(&to_half(m));
+    pack(&codes(values, d, m, 0.5, 31), &mut block[4..]);
 }
 
 /// The fifth bits, then the lower nibbles.

@@ -10,44 +10,47 @@
 //!
 //! A number is `d * s * q - dmin * m`, multiplied from left to right.
 
-use super::block::{decode, encode, half, part};
+use super::block::{add_bits, decode, encode, half, numbers, part, wide_nibbles};
 use super::q4_k::{pack_scales_and_minima, scales_and_minima};
-use super::search::{Lines, spaced};
+use super::search::{LANES, Lines, spaced};
 
 pub(super) const BYTES: usize = 176;
 
 #[inline(always)]
 pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
-    decode::<BYTES, 256>(bytes, out, |block, out| {
-        let (d, dmin) = (half([block[0], block[1]]), half([block[2], block[3]]));
-        let (scales, minima) = scales_and_minima(part(block, 4));
-        let upper: &[u8; 32] = part(block, 16);
-        for (i, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let (d, m) = (d * f32::from(scales[i]), dmin * f32::from(minima[i]));
-            let lower: &[u8; 32] = part(block, 48 + 32 * (i / 2));
-            let shift = 4 * (i % 2);
-            for (out, (lower, upper)) in out.iter_mut().zip(lower.iter().zip(upper)) {
-                let q = lower >> shift & 15 | (upper >> i & 1) << 4;
-                *out = d * f32::from(q) - m;
-            }
-        }
-    });
+    decode!(bytes, out, BYTES => 256, decode_block);
+}
+
+#[inline(always)]
+fn decode_block(block: &[u8; BYTES], out: &mut [f32; 256]) {
+    let (d, dmin) = (half([block[0], block[1]]), half([block[2], block[3]]));
+    let (scales, minima) = scales_and_minima(part(block, 4));
+    let mut codes = wide_nibbles(part(block, 48));
+    add_bits(&mut codes, part(block, 16), 16);
+    for (i, (out, q)) in out.as_chunks_mut::<32>().0.iter_mut().zip(codes.as_chunks::<32>().0).enumerate() {
+        let (d, m) = (d * f32::from(scales[i]), dmin * f32::from(minima[i]));
+        numbers(q, out, |q| d * q - m);
+    }
 }
 
 /// See [`search`](super::search).
 #[inline(always)]
 pub(super) fn quantize(values: &[f32]) -> Vec<u8> {
-    const SPANS: [f32; 21] = spaced(29.0, 0.15);
-    encode::<256, BYTES>(values, |values, block| {
-        let Lines::<8> { d, dmin, scales, minima, codes } = Lines::fit(values, 31.0, 63.0, &SPANS);
-        block[..2].copy_from_slice(&d);
-        block[2..4].copy_from_slice(&dmin);
-        pack_scales_and_minima(&scales, &minima, &mut block[4..16]);
-        for (l, upper) in block[16..48].iter_mut().enumerate() {
-            *upper = (0..8).fold(0, |bits, k| bits | codes[32 * k + l] >> 4 << k);
-        }
-        for (codes, out) in codes.as_chunks::<64>().0.iter().zip(block[48..].chunks_mut(32)) {
-            (0..32).for_each(|l| out[l] = codes[l] & 15 | (codes[l + 32] & 15) << 4);
-        }
-    })
+    encode!(values, 256 => BYTES, encode_block)
+}
+
+#[inline(always)]
+fn encode_block(values: &[f32; 256], block: &mut [u8; BYTES]) {
+    const SPANS: [[f32; LANES]; 3] = spaced(28.5, 0.15);
+
+    let Lines::<8> { d, dmin, scales, minima, codes } = Lines::fit::<32>(values, 31.0, 63.0, &SPANS);
+    block[..2].copy_from_slice(&d);
+    block[2..4].copy_from_slice(&dmin);
+    pack_scales_and_minima(&scales, &minima, &mut block[4..16]);
+    for (l, upper) in block[16..48].iter_mut().enumerate() {
+        *upper = (0..8).fold(0, |bits, k| bits | codes[32 * k + l] >> 4 << k);
+    }
+    for (codes, out) in codes.as_chunks::<64>().0.iter().zip(block[48..].chunks_mut(32)) {
+        (0..32).for_each(|l| out[l] = codes[l] & 15 | (codes[l + 32] & 15) << 4);
+    }
 }

@@ -5,6 +5,7 @@ use half::{bf16, f16};
 use crate::Dtype;
 use crate::kernel::widen::{Float, widen};
 
+#[inline(always)]
 pub(super) fn dequantize(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     match (dtype, Float::of(dtype)) {
         (_, Some(float)) => widen(float, bytes, out),
@@ -13,6 +14,7 @@ pub(super) fn dequantize(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn bytes_to(bytes: &[u8], out: &mut [f32], number: impl Fn(u8) -> f32) {
     assert_eq!(bytes.len(), out.len(), "bytes for numbers");
     out.iter_mut().zip(bytes).for_each(|(out, b)| *out = number(*b));

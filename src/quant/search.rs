@@ -5,12 +5,13 @@
 //! and a list of them is tried ([ggml's reference](https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-quants.c) searches so
 //! too, with weights). The scales are then rounded to their few bits, and each is tried against its neighbours with the codes it leads to.
 //!
-//! Cost: about thirty passes over each group. Every sum runs over eight lanes in one order, so that the blocks do not depend on the
-//! instructions of the machine; nothing but `+ - * /` and a rounding is used.
+//! Cost: about forty passes over each group, eight of them at a time, one in each lane of a vector. Every sum is over the numbers in their
+//! order, so that the blocks do not depend on the instructions of the machine; nothing but `+ - * /` and a rounding is used.
 
-use super::block::to_half;
+use super::block::{largest, to_half};
 
-const LANES: usize = 8;
+/// Trials that are made together.
+pub(super) const LANES: usize = 8;
 
 /// Added and subtracted again, it leaves the nearest whole number, ties to even: of anything below 2^22.
 const ROUND: f32 = 12_582_912.0;
@@ -28,26 +29,10 @@ fn clamp(v: f32, low: f32, high: f32) -> f32 {
     if v < high { v } else { high }
 }
 
-/// The sum, always by the same tree.
+/// `1 / v`, and 0 of 0.
 #[inline(always)]
-fn total(lanes: [f32; LANES]) -> f32 {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
-}
-
-/// `N` sums over the numbers of a group.
-#[inline(always)]
-fn sums<const N: usize>(x: &[f32], terms: impl Fn(f32) -> [f32; N]) -> [f32; N] {
-    let mut lanes = [[0f32; LANES]; N];
-    for chunk in x.as_chunks::<LANES>().0 {
-        for (i, v) in chunk.iter().enumerate() {
-            let terms = terms(*v);
-            for n in 0..N {
-                lanes[n][i] += terms[n];
-            }
-        }
-    }
-    lanes.map(total)
+fn inverse(v: f32) -> f32 {
+    if v == 0.0 { 0.0 } else { 1.0 / v }
 }
 
 /// Numbers as `scale * q - minimum` with whole `q` from 0 to some top; neither is negative.
@@ -60,75 +45,95 @@ struct Line {
 impl Line {
     /// The best of the lines that the given spans lead to: so many steps from the smallest number, or zero, to the largest.
     #[inline(always)]
-    fn through(x: &[f32], top: f32, spans: &[f32]) -> Line {
-        let n = x.len() as f32;
-        let low = x.iter().fold(0f32, |low, v| if *v < low { *v } else { low });
-        let high = x.iter().fold(low, |high, v| if *v > high { *v } else { high });
+    fn through<const N: usize>(x: &[f32; N], top: f32, spans: &[[f32; LANES]]) -> Line {
+        let n = N as f32;
+        let (mut low, mut high, mut sum) = (0f32, x[0], 0f32);
+        for v in x {
+            low = if *v < low { *v } else { low };
+            high = if *v > high { *v } else { high };
+            sum += v;
+        }
         if high <= low {
             return Line { scale: 0.0, minimum: -low };
         }
-        let [sum] = sums(x, |v| [v]);
         let (mut best, mut best_gain) = (Line { scale: (high - low) / top, minimum: -low }, f32::NEG_INFINITY);
-        for span in spans {
-            let inverse = span / (high - low);
-            let [q, qq, qx] = sums(x, |v| {
-                let q = clamp(round((v - low) * inverse), 0.0, top);
-                [q, q * q, q * v]
-            });
-            let determinant = n * qq - q * q;
-            // Of one code alone it is 0, and the gain infinite or NaN.
-            let (mut scale, mut minimum) = ((n * qx - q * sum) / determinant, (q * qx - qq * sum) / determinant);
-            if minimum < 0.0 {
-                (scale, minimum) = (qx / qq, 0.0);
+        for spans in spans {
+            let inverse = spans.map(|span| span / (high - low));
+            let (mut q, mut qq, mut qx) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+            for v in x {
+                let above = v - low;
+                for l in 0..LANES {
+                    let code = clamp(round(above * inverse[l]), 0.0, top);
+                    q[l] += code;
+                    qq[l] += code * code;
+                    qx[l] += code * v;
+                }
             }
-            // What is left of the sum of squares is the sum less this.
-            let gain = scale * qx - minimum * sum;
-            if determinant > 0.0 && gain > best_gain && scale > 0.0 {
-                (best, best_gain) = (Line { scale, minimum }, gain);
+            for l in 0..LANES {
+                let (q, qq, qx) = (q[l], qq[l], qx[l]);
+                // Of one code alone it is 0, and the gain infinite or NaN.
+                let determinant = n * qq - q * q;
+                let (mut scale, mut minimum) = ((n * qx - q * sum) / determinant, (q * qx - qq * sum) / determinant);
+                if minimum < 0.0 {
+                    (scale, minimum) = (qx / qq, 0.0);
+                }
+                // What is left of the sum of squares is the sum less this.
+                let gain = scale * qx - minimum * sum;
+                if determinant > 0.0 && gain > best_gain && scale > 0.0 {
+                    (best, best_gain) = (Line { scale, minimum }, gain);
+                }
             }
         }
         best
-    }
-
-    #[inline(always)]
-    fn code(self, inverse: f32, v: f32, top: f32) -> f32 {
-        clamp(round((v + self.minimum) * inverse), 0.0, top)
-    }
-
-    /// The sum of squared errors.
-    #[inline(always)]
-    fn cost(self, x: &[f32], top: f32) -> f32 {
-        let inverse = if self.scale > 0.0 { 1.0 / self.scale } else { 0.0 };
-        let [cost] = sums(x, |v| {
-            let error = self.scale * self.code(inverse, v, top) - self.minimum - v;
-            [error * error]
-        });
-        cost
     }
 }
 
 /// The scale of `x` as `scale * q` with whole `q` from `-top` to `top - 1`: the best of those that the given reaches lead to, each the
 /// code of the number of largest magnitude.
 #[inline(always)]
-fn proportion(x: &[f32], top: f32, reaches: &[f32]) -> f32 {
-    let max = super::block::largest(x);
-    let inverse_max = 1.0 / max;
+fn proportion<const N: usize>(x: &[f32; N], top: f32, reaches: &[[f32; LANES]]) -> f32 {
+    let inverse_max = 1.0 / largest(x);
     if !inverse_max.is_finite() {
         return 0.0;
     }
     let (mut best, mut best_gain) = (0.0, 0.0);
-    for reach in reaches {
-        let inverse = reach * inverse_max;
-        let [qq, qx] = sums(x, |v| {
-            let q = clamp(round(v * inverse), -top, top - 1.0);
-            [q * q, q * v]
-        });
-        // What is left of the sum of squares is the sum less this.
-        let scale = qx / qq;
-        let gain = scale * qx;
-        if gain > best_gain {
-            (best, best_gain) = (scale, gain);
+    for reaches in reaches {
+        let inverse = reaches.map(|reach| reach * inverse_max);
+        let (mut qq, mut qx) = ([0f32; LANES], [0f32; LANES]);
+        for v in x {
+            for l in 0..LANES {
+                let code = clamp(round(v * inverse[l]), -top, top - 1.0);
+                qq[l] += code * code;
+                qx[l] += code * v;
+            }
         }
+        for l in 0..LANES {
+            // What is left of the sum of squares is the sum less the gain.
+            let scale = qx[l] / qq[l];
+            let gain = scale * qx[l];
+            if gain > best_gain {
+                (best, best_gain) = (scale, gain);
+            }
+        }
+    }
+    best
+}
+
+/// Which of the lines costs least, the first of equals.
+#[inline(always)]
+fn cheapest<const N: usize, const M: usize>(x: &[f32; N], low: f32, high: f32, lines: &[Line; M]) -> usize {
+    let inverse = lines.map(|line| inverse(line.scale));
+    let mut cost = [0f32; M];
+    for v in x {
+        for m in 0..M {
+            let code = clamp(round((v + lines[m].minimum) * inverse[m]), low, high);
+            let error = (lines[m].scale * code - lines[m].minimum) - v;
+            cost[m] += error * error;
+        }
+    }
+    let mut best = 0;
+    for m in 1..M {
+        best = if cost[m] < cost[best] { m } else { best };
     }
     best
 }
@@ -136,11 +141,11 @@ fn proportion(x: &[f32], top: f32, reaches: &[f32]) -> f32 {
 /// The binary16 number that is a `steps`-th of `largest`, and so large that `steps` of it reach.
 fn unit(largest: f32, steps: f32) -> f32 {
     let near = half::f16::from_f32(largest / steps);
-    let short = near.to_f32().abs() * (steps + 0.5) < largest.abs();
+    let short = near.to_f32().abs() * (steps.abs() + 0.5) < largest.abs();
     if short { half::f16::from_bits(near.to_bits() + 1).to_f32() } else { near.to_f32() }
 }
 
-/// A block of groups of `256 / G` numbers, each a line.
+/// A block of `G` groups of numbers, each a line.
 pub(super) struct Lines<const G: usize> {
     pub(super) d: [u8; 2],
     pub(super) dmin: [u8; 2],
@@ -150,47 +155,49 @@ pub(super) struct Lines<const G: usize> {
 }
 
 impl<const G: usize> Lines<G> {
-    /// Codes from 0 to `top`, scales and minima from 0 to `scale_top`.
+    /// Codes from 0 to `top`, scales and minima from 0 to `scale_top`; `G * N` is 256.
     #[inline(always)]
-    pub(super) fn fit(x: &[f32; 256], top: f32, scale_top: f32, spans: &[f32]) -> Lines<G> {
-        let size = 256 / G;
+    pub(super) fn fit<const N: usize>(x: &[f32; 256], top: f32, scale_top: f32, spans: &[[f32; LANES]]) -> Lines<G> {
         let mut block = Lines { d: [0; 2], dmin: [0; 2], scales: [0; G], minima: [0; G], codes: [0; 256] };
-        if x.iter().any(|v| !v.is_finite()) {
+        if x.iter().fold(false, |bad, v| bad | !v.is_finite()) {
             block.d = to_half(f32::NAN);
             return block;
         }
+        let groups = x.as_chunks::<N>().0;
         let mut lines = [Line::default(); G];
-        for (line, x) in lines.iter_mut().zip(x.chunks(size)) {
+        for (line, x) in lines.iter_mut().zip(groups) {
             *line = Line::through(x, top, spans);
         }
         let d = unit(lines.iter().fold(0.0, |max, line| if line.scale > max { line.scale } else { max }), scale_top);
         let dmin = unit(lines.iter().fold(0.0, |max, line| if line.minimum > max { line.minimum } else { max }), scale_top);
         (block.d, block.dmin) = (to_half(d), to_half(dmin));
-        let steps = |v: f32, unit: f32| if unit > 0.0 { clamp(round(clamp(v / unit, 0.0, scale_top)), 0.0, scale_top) } else { 0.0 };
-        for (g, (line, x)) in lines.iter().zip(x.chunks(size)).enumerate() {
-            let (scale, minimum) = (steps(line.scale, d), steps(line.minimum, dmin));
-            let (mut best, mut best_cost) = ((scale, minimum), f32::INFINITY);
-            for (ds, dm) in NEIGHBOURS {
-                let (s, m) = (clamp(scale + ds, 0.0, scale_top), clamp(minimum + dm, 0.0, scale_top));
-                let cost = Line { scale: d * s, minimum: dmin * m }.cost(x, top);
-                if cost < best_cost {
-                    (best, best_cost) = ((s, m), cost);
-                }
-            }
-            (block.scales[g], block.minima[g]) = (best.0 as u8, best.1 as u8);
-            let line = Line { scale: d * best.0, minimum: dmin * best.1 };
-            let inverse = if line.scale > 0.0 { 1.0 / line.scale } else { 0.0 };
-            for (code, v) in block.codes[g * size..][..size].iter_mut().zip(x) {
-                *code = line.code(inverse, *v, top) as u8;
-            }
+        let codes = block.codes.as_chunks_mut::<N>().0;
+        for (g, (x, codes)) in groups.iter().zip(codes).enumerate() {
+            let near = [lines[g].scale * inverse(d), lines[g].minimum * inverse(dmin)].map(|v| round(clamp(v, 0.0, scale_top)));
+            let steps = NEIGHBOURS.map(|(s, m)| [clamp(near[0] + s, 0.0, scale_top), clamp(near[1] + m, 0.0, scale_top)]);
+            let best = cheapest(x, 0.0, top, &steps.map(|[s, m]| Line { scale: d * s, minimum: dmin * m }));
+            let [s, m] = steps[best];
+            (block.scales[g], block.minima[g]) = (s as u8, m as u8);
+            let (inverse, minimum) = (inverse(d * s), dmin * m);
+            *codes = x.map(|v| clamp(round((v + minimum) * inverse), 0.0, top) as u8);
         }
         block
     }
 }
 
-/// Itself first: of equals the first is taken.
-const NEIGHBOURS: [(f32, f32); 9] =
-    [(0.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0), (1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)];
+/// Steps of scale and minimum away. Itself first: of equals the first is taken.
+const NEIGHBOURS: [(f32, f32); 2 * LANES] = {
+    let (a, b) = (1.0, 2.0);
+    let near = [(0.0, 0.0), (a, 0.0), (-a, 0.0), (0.0, a), (0.0, -a), (a, a), (-a, -a), (a, -a)];
+    let far = [(-a, a), (0.0, b), (0.0, -b), (a, b), (-a, -b), (a, -b), (-a, b), (b, b)];
+    let mut all = [(0.0, 0.0); 2 * LANES];
+    let mut i = 0;
+    while i < LANES {
+        (all[i], all[LANES + i]) = (near[i], far[i]);
+        i += 1;
+    }
+    all
+};
 
 /// A block of 16 groups of 16 numbers, each a multiple of a scale.
 pub(super) struct Proportions {
@@ -203,52 +210,39 @@ pub(super) struct Proportions {
 impl Proportions {
     /// Codes from `-top` to `top - 1`, scales from `-scale_top` to `scale_top - 1`.
     #[inline(always)]
-    pub(super) fn fit(x: &[f32; 256], top: f32, scale_top: f32, reaches: &[f32]) -> Proportions {
+    pub(super) fn fit(x: &[f32; 256], top: f32, scale_top: f32, reaches: &[[f32; LANES]]) -> Proportions {
         let mut block = Proportions { d: [0; 2], scales: [0; 16], codes: [0; 256] };
-        if x.iter().any(|v| !v.is_finite()) {
+        if x.iter().fold(false, |bad, v| bad | !v.is_finite()) {
             block.d = to_half(f32::NAN);
             return block;
         }
+        let groups = x.as_chunks::<16>().0;
         let mut scales = [0f32; 16];
-        for (scale, x) in scales.iter_mut().zip(x.chunks(16)) {
+        for (scale, x) in scales.iter_mut().zip(groups) {
             *scale = proportion(x, top, reaches);
         }
         // The largest becomes the lowest code, which has no positive twin.
-        let d = unit(super::block::largest(&scales), -scale_top);
+        let d = unit(largest(&scales), -scale_top);
         block.d = to_half(d);
-        if d == 0.0 {
-            return block;
-        }
-        for (g, (scale, x)) in scales.iter().zip(x.chunks(16)).enumerate() {
-            let scale = round(clamp(scale / d, -scale_top, scale_top - 1.0));
-            let (mut best, mut best_cost) = (scale, f32::INFINITY);
-            for s in [scale, scale + 1.0, scale - 1.0] {
-                let s = clamp(s, -scale_top, scale_top - 1.0);
-                let (step, inverse) = (d * s, if s == 0.0 { 0.0 } else { 1.0 / (d * s) });
-                let [cost] = sums(x, |v| {
-                    let error = step * clamp(round(v * inverse), -top, top - 1.0) - v;
-                    [error * error]
-                });
-                if cost < best_cost {
-                    (best, best_cost) = (s, cost);
-                }
-            }
-            block.scales[g] = best as i8;
-            let inverse = if best == 0.0 { 0.0 } else { 1.0 / (d * best) };
-            for (code, v) in block.codes[g * 16..][..16].iter_mut().zip(x) {
-                *code = clamp(round(v * inverse), -top, top - 1.0) as i8;
-            }
+        let codes = block.codes.as_chunks_mut::<16>().0;
+        for (g, (x, codes)) in groups.iter().zip(codes).enumerate() {
+            let near = round(clamp(scales[g] * inverse(d), -scale_top, scale_top - 1.0));
+            let steps = [0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 4.0].map(|s| clamp(near + s, -scale_top, scale_top - 1.0));
+            let best = cheapest(x, -top, top - 1.0, &steps.map(|s| Line { scale: d * s, minimum: 0.0 }));
+            block.scales[g] = steps[best] as i8;
+            let inverse = inverse(d * steps[best]);
+            *codes = x.map(|v| clamp(round(v * inverse), -top, top - 1.0) as i8);
         }
         block
     }
 }
 
-/// `N` numbers from `first` on, so far apart.
-pub(super) const fn spaced<const N: usize>(first: f32, step: f32) -> [f32; N] {
-    let mut out = [0.0; N];
+/// `8 * N` numbers from `first` on, so far apart.
+pub(super) const fn spaced<const N: usize>(first: f32, step: f32) -> [[f32; LANES]; N] {
+    let mut out = [[0.0; LANES]; N];
     let mut i = 0;
-    while i < N {
-        out[i] = first + step * i as f32;
+    while i < N * LANES {
+        out[i / LANES][i % LANES] = first + step * i as f32;
         i += 1;
     }
     out
