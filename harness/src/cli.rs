@@ -56,10 +56,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Judge one model folder: its rows of the matrix, or, without a golden, the claims that need none
+    /// Judge one model folder, or files that were made of it, against its golden, or, without one, by the claims that need none
     Judge {
         /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json
         model: PathBuf,
+        /// GGUF, APR or safetensors files that were made of it: each is put on trial in its place
+        files: Vec<PathBuf>,
         /// The model's golden folder, or a folder that holds one of the model's name
         #[arg(long)]
         golden: Option<PathBuf>,
@@ -186,7 +188,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Judge { model, golden, only, json } => judge::judge(&model, golden.as_deref(), only, json),
+        Command::Judge { model, files, golden, only, json } => judge::judge(&model, &files, golden.as_deref(), only, json),
         Command::Matrix { options } => Ok(matrix(options)),
         Command::Convert { source, destination, format, quant, shard_size, json } => convert::convert(
             &convert::Asked {

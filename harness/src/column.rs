@@ -11,6 +11,9 @@
 //! its [`Breadth`](ground_truth_falsification::check::Breadth) where it is listed, and prompts outside of the sample are asked in the published form alone. What is left out of a
 //! column is counted in the summary: `total` counts every check on every prompt in every column.
 
+use ground_truth::Architecture;
+use ground_truth::format::gguf;
+use ground_truth::quant::Quantization;
 use ground_truth_falsification::golden::{Index, PromptEntry};
 
 use crate::runtime::Format;
@@ -50,9 +53,47 @@ pub fn golden_name(format: Format, quantization: &str) -> String {
     }
 }
 
-/// Why a model has no such column, if it has none.
-pub fn not_applicable(_index: &Index, _column: Column) -> Option<String> {
-    None
+/// Why a model has no such column, if it has none: rows that a block does not divide fall back to another type, and where most bytes of the
+/// matrices do, the file is not what the column is named after. Nothing is read but the index.
+pub fn not_applicable(index: &Index, column: Column) -> Option<String> {
+    let quantization = Quantization::parse(column.format.name(), column.quantization)?;
+    let architecture = Architecture::ALL.into_iter().find(|architecture| architecture.name() == index.architecture)?;
+    let config = &index.config;
+    let is_tied_head = |name: &str| config.tie_word_embeddings && name == "lm_head.weight";
+    let tensors: Vec<(String, Vec<usize>)> = index
+        .tensors
+        .iter()
+        .filter(|tensor| !is_tied_head(&tensor.name))
+        .filter_map(|tensor| Some((gguf::export_name(architecture, &tensor.name)?, tensor)))
+        .map(|(name, tensor)| {
+            let mut shape = tensor.shape.clone();
+            if is_conv1d(architecture, &name) {
+                shape.reverse();
+            }
+            (name, shape)
+        })
+        .collect();
+    let dtypes = quantization.dtypes(column.format.name(), architecture, config.n_layers, config.n_heads, config.n_kv_heads, &tensors);
+    // A recipe gives some tensors another type on purpose: what counts is whether the rows are wide enough for the one it is named after.
+    let (block, _) = quantization.named().block();
+    let (mut all, mut fallen_back, mut narrowest) = (0usize, 0usize, usize::MAX);
+    for (i, (_, shape)) in tensors.iter().enumerate().filter(|(_, (_, shape))| shape.len() > 1) {
+        let (bytes, row) = (dtypes.get(i)?.bytes_of(shape)?, *shape.last()?);
+        all += bytes;
+        if column.format == Format::Gguf && !row.is_multiple_of(block) {
+            fallen_back += bytes;
+            narrowest = narrowest.min(row);
+        }
+    }
+    let why =
+        || format!("{narrowest}-wide rows: {fallen_back} of {all} bytes of the matrices would not be {}", quantization.named().name());
+    (fallen_back * 2 > all).then(why)
+}
+
+/// Whether GGUF stores this tensor of gpt2 the other way round.
+fn is_conv1d(architecture: Architecture, name: &str) -> bool {
+    let local = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')).map_or(name, |(_, local)| local);
+    architecture == Architecture::Gpt2 && ["attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight"].contains(&local)
 }
 
 /// How many prompts a form other than the published one is asked, where no golden says which.

@@ -1,7 +1,8 @@
-//! One model folder, judged without cargo: what `ground-truth judge` does.
+//! One model folder, or files that were made of it, judged without cargo: what `ground-truth judge` does.
 //!
 //! With a golden these are the model's rows of the matrix, under their names there. Without one they are the rows of the checks that
-//! need none, and the answer says what was not tested and how to write the golden.
+//! need none, and the answer says what was not tested and how to write the golden. Where files are named, they are on trial against the
+//! folder, and the folder itself is not judged again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use ground_truth_falsification::check;
 use serde::Serialize;
 
+use crate::cell::Origin;
 use crate::escape;
 use crate::evidence::{Record, Run};
 use crate::matrix::{Forms, Matrix, Row};
@@ -27,11 +29,16 @@ use crate::summary::{Summary, Tally, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::Workspace;
 
+/// How many reasons against one file are shown.
+const MAX_REASONS: usize = 5;
+
 /// What is to be judged.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The model folder.
     pub model: &'a Path,
+    /// Files that were made of it. None: the folder itself is judged.
+    pub files: &'a [PathBuf],
     /// Its golden folder, or a folder that holds it under the model's name.
     pub golden: Option<&'a Path>,
     /// Judge only rows whose names contain this.
@@ -104,8 +111,18 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
             }
         }
     }
-    let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks, Forms::Published);
-    let rows: Vec<&Row> = matrix.rows.iter().filter(|row| request.only.as_ref().is_none_or(|only| row.name.contains(only))).collect();
+    for file in request.files {
+        let path = file.canonicalize().map_err(|error| {
+            unjudged(format!("failed to open the file: {}: {error}", file.display()), "give the path of a GGUF, APR or safetensors file")
+        })?;
+        for entry in &mut roster.entries {
+            roster::give(entry, &path, workspace);
+        }
+    }
+    let forms = if request.files.is_empty() { Forms::Published } else { Forms::Given };
+    let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks, forms);
+    let is_asked = |row: &&Row| row.not_tested.is_none() && request.only.as_ref().is_none_or(|only| row.name.contains(only));
+    let rows: Vec<&Row> = matrix.rows.iter().filter(is_asked).collect();
     let setup = Setup {
         workspace: workspace.clone(),
         runtime,
@@ -221,6 +238,9 @@ fn judge_rows(laboratory: &Laboratory, rows: &[&Row]) -> (Vec<Record>, Option<u6
 
 fn reproduce(request: &Request<'_>) -> Box<dyn Fn(&str) -> String + Send + Sync> {
     let mut command = format!("cargo run -- judge {}", escape::shell(&request.model.to_string_lossy()));
+    for file in request.files {
+        command.push_str(&format!(" {}", escape::shell(&file.to_string_lossy())));
+    }
     if let Some(golden) = request.golden {
         command.push_str(&format!(" --golden {}", escape::shell(&golden.to_string_lossy())));
     }
@@ -249,7 +269,7 @@ impl Judged {
 
     /// The answer for people: a line for each check, what was not tested, then the summary with the verdict last.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.files();
         for line in table(&self.records) {
             text.push_str(line.trim_end());
             text.push('\n');
@@ -273,6 +293,44 @@ impl Judged {
             text.push_str(&format!("next          {command}\n"));
         }
         text.push_str(&summary.text());
+        text
+    }
+}
+
+impl Judged {
+    /// A paragraph for each file on trial: what it is, whether it may be published, and what speaks against it.
+    fn files(&self) -> String {
+        let mut text = String::new();
+        for cell in &self.matrix.cells {
+            let Origin::Given(given) = &cell.origin else { continue };
+            let prefix = format!("{}::", cell.name);
+            let records: Vec<&Record> = self.records.iter().filter(|record| record.name.starts_with(&prefix)).collect();
+            let red: Vec<&Record> = records.iter().copied().filter(|record| !record.is_green() && !record.behind_gate).collect();
+            let file = escape::line(&given.path.to_string_lossy());
+            let what = format!("{} {}, said to be {}", given.format, given.quantization, cell.artifact.model);
+            if records.is_empty() {
+                text.push_str(&format!("{file}\n  NOT JUDGED: {what}: no row was selected\n"));
+                continue;
+            }
+            let green = records.iter().filter(|record| record.is_green()).count();
+            let rows = records.len();
+            let word = if green == rows { "SOUND" } else { "RED" };
+            text.push_str(&format!("{file}\n  {word}: {what}: {green} of {rows} rows corroborated\n"));
+            for record in red.iter().take(MAX_REASONS) {
+                let what = record.measures.iter().find(|number| number.bound.is_some_and(|bound| !(number.observed <= bound)));
+                let what = what.map_or_else(|| report::shorten(&escape::line(&record.observed), 300), report::measure);
+                let place = report::place(&record.place);
+                let place = if place.is_empty() { place } else { format!(", {place}") };
+                let check = record.name.strip_prefix(&prefix).unwrap_or(&record.name);
+                text.push_str(&format!("  - {}: {}; {what}{place}\n", escape::line(check), escape::line(&record.claim.sentence)));
+            }
+            if red.len() > MAX_REASONS {
+                text.push_str(&format!("  - and {} more rows are red\n", red.len() - MAX_REASONS));
+            }
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
         text
     }
 }

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use ground_truth::convert::Request;
+use ground_truth::convert::fs::RealFilesystem;
+use ground_truth::quant::Quantization;
+use ground_truth::{Checkpoint, Dtype};
 use ground_truth_falsification::observation::Failure;
 
 use crate::column::Column;
+use crate::escape::hex;
 use crate::runtime::Format;
 use crate::store::{Key, Product};
 
 /// The converter, by its source: see `build.rs`.
 pub const CONVERTER: &str = env!("GROUND_TRUTH_CONVERTER");
-
-/// TEMP until the converter lands.
-pub const AVAILABLE: bool = false;
 
 /// The types that a step gives to the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,11 +89,42 @@ fn io(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Refused { kind: "io".to_owned(), message: format!("{}: {error}", path.display()) }
 }
 
-/// TEMP until the converter lands.
-fn convert_step(_from: &Path, _step: Step, _to: &Path) -> Result<Vec<String>, Failure> {
-    Err(Failure::Unsupported { op: ground_truth_falsification::observation::Op::Container })
+fn convert_step(from: &Path, step: Step, to: &Path) -> Result<Vec<String>, Failure> {
+    let of = |name: &str| {
+        let found = Quantization::parse(step.format.name(), name);
+        found
+            .map(Some)
+            .ok_or_else(|| Failure::Refused { kind: "request".to_owned(), message: format!("no {} is called {name}", step.format) })
+    };
+    let quantization = match step.types {
+        Types::Of(name) => of(name)?,
+        Types::Kept => None,
+        Types::KeptOrF32 => {
+            let checkpoint = Checkpoint::open(from).map_err(refused)?;
+            if checkpoint.tensors.iter().all(|(_, tensor)| holds(step.format, tensor.dtype())) { None } else { of("f32")? }
+        }
+    };
+    let request = Request { source: from, destination: to, format: step.format, quantization, shard_bytes: None };
+    Ok(ground_truth::convert::convert(&request, &mut |_, _| {}, &RealFilesystem).map_err(refused)?.notes)
 }
 
-fn values_digest(_path: &Path) -> Result<String, Failure> {
-    Ok(String::new())
+/// Whether a container has a number for that type.
+fn holds(format: Format, dtype: Dtype) -> bool {
+    match format {
+        Format::Safetensors => dtype.is_scalar(),
+        Format::Gguf => dtype.ggml_id().is_some(),
+        Format::Apr => dtype.apr_id().is_some(),
+    }
+}
+
+/// The digest of an artifact's values, in hexadecimal digits.
+///
+/// # Errors
+/// The engine's refusal of the artifact.
+pub fn values_digest(path: &Path) -> Result<String, Failure> {
+    Ok(hex(&Checkpoint::open(path).map_err(refused)?.values_digest()))
+}
+
+fn refused(error: ground_truth::Error) -> Failure {
+    Failure::Refused { kind: error.kind().to_owned(), message: error.to_string() }
 }

@@ -8,8 +8,8 @@
 //! |---|---|
 //! | `GROUND_TRUTH_MODELS` | folders of model folders, or model folders, separated by colons |
 //! | `GROUND_TRUTH_GOLDEN` | folders of golden folders, or golden folders, separated by colons |
-//! | `GROUND_TRUTH_ARTIFACTS` | `model=file`, separated by colons; no format takes given files yet, so each one is red |
-//! | `GROUND_TRUTH_DATA` | one folder of other test data |
+//! | `GROUND_TRUTH_ARTIFACTS` | `model=file`, separated by colons: files that somebody else made of a model of the roster |
+//! | `GROUND_TRUTH_DATA` | one folder of other test data, among them models whose golden lists files that somebody else made |
 //! | `GROUND_TRUTH_REQUIRE_ALL` | `1`: what would be listed as not tested is red |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use ground_truth_falsification::golden::{Index, MAX_JSON_BYTES};
 use crate::escape;
 use crate::given::Given;
 use crate::golden_store;
-use crate::golden_store::derived::Beside;
+use crate::golden_store::derived::{self, Beside};
 use crate::self_reference::SelfReference;
 use crate::workspace::Workspace;
 
@@ -115,9 +115,9 @@ impl Roster {
         let models = reader.models(settings);
         let goldens = reader.goldens(settings);
         let data = reader.data(settings);
-        reader.artifacts(settings);
         let require_all = reader.require_all(settings);
-        let entries = reader.pair(&models, goldens, require_all);
+        let mut entries = reader.pair(&models, goldens, data.as_deref(), require_all);
+        reader.artifacts(settings, &mut entries);
         Self { entries, models: models.into_values().collect(), problems: reader.problems.into_iter().collect(), data }
     }
 }
@@ -280,20 +280,38 @@ impl Reader<'_> {
         None
     }
 
-    fn artifacts(&mut self, settings: &Settings) {
+    /// Hands each given file to the model that it is said to be of.
+    fn artifacts(&mut self, settings: &Settings, entries: &mut [Entry]) {
         let Some(value) = settings.artifacts.as_deref() else {
             return;
         };
         for (position, segment) in segments(value) {
-            let text = escape::line(&segment.to_string_lossy());
-            let observed = match text.split_once('=') {
-                Some((model, file)) if !model.is_empty() && !file.is_empty() => format!(
-                    "{ARTIFACTS_VARIABLE} gives `{file}` for `{model}`; files other than safetensors folders are not judged yet: unset it"
-                ),
-                _ => format!("{ARTIFACTS_VARIABLE}, entry {position}: `{text}` is not of the form model=file"),
-            };
-            self.red(format!("variable::{ARTIFACTS_VARIABLE}::{position}"), "a file that a format of this version reads", observed);
+            if let Err(observed) = self.artifact(&segment, entries) {
+                let observed = format!("{ARTIFACTS_VARIABLE}, entry {position}: {observed}");
+                self.red(
+                    format!("variable::{ARTIFACTS_VARIABLE}::{position}"),
+                    "model=file, a model of the roster and a file of it",
+                    observed,
+                );
+            }
         }
+    }
+
+    fn artifact(&self, segment: &OsStr, entries: &mut [Entry]) -> Result<(), String> {
+        let bytes = segment.as_bytes();
+        let text = escape::line(&segment.to_string_lossy());
+        let split = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0 && at + 1 < bytes.len());
+        let at = split.ok_or_else(|| format!("`{text}` is not of the form model=file"))?;
+        let (model, file) = (String::from_utf8_lossy(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]));
+        let path = self.workspace.resolve(file);
+        if !path.exists() {
+            return Err(format!("{} is absent; relative paths start at the workspace root", self.show(&path)));
+        }
+        let entry = entries.iter_mut().find(|entry| entry.golden.index.model == model);
+        let entry = entry
+            .ok_or_else(|| format!("no golden of a model `{}`; `ground-truth judge MODEL_DIR FILE` needs none", escape::line(&model)))?;
+        give(entry, &path, self.workspace);
+        Ok(())
     }
 
     fn require_all(&mut self, settings: &Settings) -> bool {
@@ -339,7 +357,13 @@ impl Reader<'_> {
     }
 
     /// Joins models and goldens by name. What is missing on either side is red, unless it may be listed as not tested.
-    fn pair(&mut self, models: &BTreeMap<String, ModelFolder>, goldens: BTreeMap<String, GoldenFolder>, require_all: bool) -> Vec<Entry> {
+    fn pair(
+        &mut self,
+        models: &BTreeMap<String, ModelFolder>,
+        goldens: BTreeMap<String, GoldenFolder>,
+        data: Option<&Path>,
+        require_all: bool,
+    ) -> Vec<Entry> {
         for model in models.values().filter(|model| !goldens.contains_key(&model.name)) {
             let broken = format!("golden::{}", model.name);
             if self.problems.iter().any(|problem| problem.subject == broken) {
@@ -354,7 +378,30 @@ impl Reader<'_> {
             let observed = format!("{} and {} hold none", self.show(&models), self.show(&golden));
             self.red("empty".into(), "at least one model with its golden", observed);
         }
-        goldens.into_iter().map(|(name, golden)| self.entry(models.get(&name), golden, require_all)).collect()
+        let mut entries = Vec::new();
+        for (name, golden) in goldens {
+            let in_data = data.map(|data| data.join(&name)).filter(|path| path.join("config.json").is_file());
+            let in_data = in_data.map(|path| ModelFolder { name: name.clone(), path, carried: false });
+            let mut entry = self.entry(models.get(&name).or(in_data.as_ref()), golden, require_all);
+            entry.is_data = !models.contains_key(&name) && !entry.golden.beside.given.is_empty();
+            self.listed(&mut entry);
+            entries.push(entry);
+        }
+        entries
+    }
+
+    /// The files that a golden lists as given, wherever its model lies.
+    fn listed(&mut self, entry: &mut Entry) {
+        let folder = entry.model.as_ref().map(|model| model.path.clone()).unwrap_or_default();
+        for file in &entry.golden.beside.given {
+            match Given::listed(file, &folder) {
+                Ok(given) => entry.given.push(given),
+                Err(reason) => {
+                    let shown = self.show(&entry.golden.path.join(derived::GIVEN));
+                    self.red(format!("golden::{}", entry.golden.index.model), "a list of given files", format!("{shown}: {reason}"));
+                }
+            }
+        }
     }
 
     fn entry(&self, model: Option<&ModelFolder>, golden: GoldenFolder, require_all: bool) -> Entry {
@@ -364,7 +411,8 @@ impl Reader<'_> {
         match model {
             None if index.carried => refused = Some(format!("carried model {home} is absent: restore the folder")),
             None => {
-                let reason = format!("model `{}` is not carried and in no path of {MODELS_VARIABLE}", index.model);
+                let elsewhere = if golden.beside.given.is_empty() { "" } else { ", nor in GROUND_TRUTH_DATA" };
+                let reason = format!("model `{}` is not carried and in no path of {MODELS_VARIABLE}{elsewhere}", index.model);
                 if require_all {
                     refused = Some(format!("{reason}, and {REQUIRE_ALL_VARIABLE} is 1"));
                 } else {
@@ -382,6 +430,20 @@ impl Reader<'_> {
         }
         Entry { model: model.cloned(), golden, not_tested, refused, self_reference: None, given: Vec::new(), is_data: false }
     }
+}
+
+/// Hands a file to the model that it is said to be of, once. Where the model has goldens of quantized values, the file's are looked at, to
+/// know whether one of them speaks of it.
+pub fn give(entry: &mut Entry, path: &Path, workspace: &Workspace) {
+    if entry.given.iter().any(|given| given.path == path) {
+        return;
+    }
+    let mut given = Given::look(path);
+    let beside = &entry.golden.beside;
+    if beside.of_values(given.format, &given.quantization).is_some() {
+        given.recognise(&beside.given, workspace.out());
+    }
+    entry.given.push(given);
 }
 
 /// Reads the index of a golden folder, as far as listing needs it.
@@ -415,7 +477,7 @@ pub fn oracle_command(workspace: &Workspace, model: &Path) -> String {
 
 /// The command that writes the goldens of what a model becomes in the columns that round.
 pub fn dequantized_command(workspace: &Workspace, model: &Path) -> String {
-    format!("uv run golden/dequantized.py {}", escape::shell(&workspace.show(model)))
+    format!("uv run golden/dequantized.py {} --all", escape::shell(&workspace.show(model)))
 }
 
 /// What has to hold of an index before rows can be named after it.

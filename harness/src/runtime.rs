@@ -11,46 +11,13 @@
 //! }
 //! ```
 
-use std::fmt;
 use std::path::PathBuf;
 
+pub use ground_truth::format::Format;
 pub use ground_truth_falsification::observation::{Container, Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow};
 
 pub mod native;
 pub mod supervise;
-
-/// The container that an artifact is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Format {
-    /// A Hugging Face folder: `config.json`, `*.safetensors`, `tokenizer.json`.
-    Safetensors,
-    /// One GGUF file: weights, sizes and tokenizer.
-    Gguf,
-    /// One APR file, version 2: the same.
-    Apr,
-}
-
-impl Format {
-    /// The word for this format in test names and in the runtime protocol.
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Safetensors => "safetensors",
-            Format::Gguf => "gguf",
-            Format::Apr => "apr",
-        }
-    }
-
-    /// The format of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Format::Safetensors, Format::Gguf, Format::Apr].into_iter().find(|format| format.name() == name)
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// One file form of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,14 @@
-//! `judge`: one model folder.
+//! `judge`: one model folder, or files that were made of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Exit, Refusal, print, print_json};
 use crate::judge::{self, Judged, Request};
 use crate::workspace::Workspace;
 
-pub(super) fn judge(model: &Path, golden: Option<&Path>, only: Option<String>, json: bool) -> Result<Exit, Refusal> {
+pub(super) fn judge(model: &Path, files: &[PathBuf], golden: Option<&Path>, only: Option<String>, json: bool) -> Result<Exit, Refusal> {
     let workspace = Workspace::from_env();
-    let request = Request { model, golden, only };
+    let request = Request { model, files, golden, only };
     let judged = judge::judge(&workspace, &request).map_err(|refusal| Refusal {
         message: refusal.message,
         next: refusal.next,

@@ -19,8 +19,10 @@ use ground_truth_falsification::golden::{Dequantized, FileEntry, GoldenError, LL
 use serde::Deserialize;
 
 use super::{INDEX_DIGEST, complaints_about, read_capped, verify_index};
+use crate::column;
 use crate::escape;
 use crate::hashes::FolderHashes;
+use crate::runtime::Format;
 use crate::workspace::Workspace;
 
 /// The folder of goldens of values.
@@ -139,6 +141,15 @@ impl Beside {
             beside.given = list.files;
         }
         Ok(beside)
+    }
+}
+
+impl Beside {
+    /// The golden of the values that this quantization of the model has in this container. Containers share one, but where they keep small
+    /// tensors in another type: such a container has one of its own.
+    pub fn of_values(&self, format: Format, quantization: &str) -> Option<&Arc<Derived<Dequantized>>> {
+        let shared = column::golden_name(format, quantization);
+        self.dequantized.get(&format!("{format}-{quantization}")).or_else(|| self.dequantized.get(&shared))
     }
 }
 

@@ -226,12 +226,33 @@ fn a_folder_that_cannot_be_named_or_is_no_model_is_red() {
 }
 
 #[test]
-fn given_files_are_not_read_yet_and_say_so() {
+fn a_given_file_that_cannot_be_one_is_red() {
     let fixture = Fixture::carrying(&["a"]);
-    for (value, says) in [("a=a.gguf", "not judged yet"), ("a.gguf", "model=file"), ("", "model=file"), ("=x", "model=file")] {
+    fixture.write("b.gguf", "");
+    for (value, says) in [
+        ("a=a.gguf", "is absent"),
+        ("b=b.gguf", "no golden of a model `b`"),
+        ("b.gguf", "model=file"),
+        ("", "model=file"),
+        ("=x", "model=file"),
+    ] {
         let settings = Settings { artifacts: Some(value.into()), ..Settings::default() };
         assert!(problem(&read(&fixture, &settings)).observed.contains(says), "{value}");
     }
+}
+
+#[test]
+fn a_given_file_joins_its_model_once_also_if_it_cannot_be_read() {
+    let fixture = Fixture::carrying(&["a", "b"]);
+    fixture.write("files/x.gguf", "no such magic");
+    let settings = Settings { artifacts: Some("b=files/x.gguf:b=files/x.gguf".into()), ..Settings::default() };
+    let roster = read(&fixture, &settings);
+    assert_eq!(roster.problems, []);
+    let [a, b] = roster.entries.as_slice() else { panic!("two models") };
+    assert!(a.given.is_empty());
+    let [given] = b.given.as_slice() else { panic!("one file") };
+    assert_eq!((given.name.as_str(), given.quantization.as_str()), ("x.gguf", "unreadable"));
+    assert!(given.unreadable.as_ref().is_some_and(|reason| reason.contains("x.gguf")));
 }
 
 #[test]

@@ -79,9 +79,10 @@ impl Runtime for NativeRuntime {
         Capabilities {
             name: "native".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            formats: vec![Format::Safetensors],
+            formats: Format::ALL.to_vec(),
             architectures: Architecture::ALL.iter().map(|a| a.name().to_owned()).collect(),
-            quantizations: ["f32", "f16", "bf16"].map(str::to_owned).to_vec(),
+            // It refuses a type that it does not know when it loads.
+            quantizations: Vec::new(),
             ops: Op::ALL.to_vec(),
         }
     }

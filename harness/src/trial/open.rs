@@ -151,7 +151,7 @@ impl OpenCell {
                 let prompt = golden.prompt(workspace, &entry.name).map_err(Closed::golden)?;
                 prompt.lint(entry, &index, &file).map_err(|error| Closed::golden(error.to_string()))?;
             }
-        } else if cell.lacks_golden() && index.carried && !cell.form.given {
+        } else if crate::cell::STRICT && cell.lacks_golden() && index.carried && !cell.form.given {
             let name = column::golden_name(cell.artifact.format, &cell.form.quantization);
             let shown = workspace.show(&cell.entry.golden.path.join("dequantized").join(name).join("index.json"));
             let command = roster::dequantized_command(workspace, &self.desk.published().path);
@@ -229,9 +229,10 @@ impl OpenCell {
 
     /// The golden of a prompt for the values that this artifact holds, where there is one.
     pub(super) fn of_values(&self, i: usize) -> Result<Option<Arc<PromptGolden>>, String> {
-        let Some(golden) = &self.cell.dequantized else {
-            return if self.cell.form.lossless { self.source(i).map(Some) } else { Ok(None) };
-        };
+        if self.cell.form.lossless {
+            return self.source(i).map(Some);
+        }
+        let Some(golden) = &self.cell.dequantized else { return Ok(None) };
         let name = &self.cell.entry.golden.index.prompts.get(i).ok_or("a prompt that the index does not hold")?.name;
         if !golden.index.prompts.iter().any(|prompt| prompt.name == *name) {
             return Ok(None);
