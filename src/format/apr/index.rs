@@ -55,16 +55,17 @@ fn read_entry(rest: &mut &[u8], entry: u32) -> Option<Checked<TensorInfo>> {
     *rest = after;
     let [id] = take(rest)?;
     let [rank] = take(rest)?;
-    let mut dims = Vec::with_capacity(MAX_RANK);
-    for _ in 0..usize::from(rank).min(MAX_RANK) {
-        dims.push(u64::from_le_bytes(take(rest)?));
-    }
     let name = match std::str::from_utf8(name) {
         Ok(name) => name.to_owned(),
         Err(_) => return Some(Err(AprError::NameNotUtf8 { entry, tensor: String::from_utf8_lossy(name).into_owned() })),
     };
-    if usize::from(rank) > MAX_RANK {
-        return Some(Err(AprError::RankTooLarge { tensor: name, rank: usize::from(rank), limit: MAX_RANK }));
+    let rank = usize::from(rank);
+    if rank > MAX_RANK {
+        return Some(Err(AprError::RankTooLarge { tensor: name, rank, limit: MAX_RANK }));
+    }
+    let mut dims = Vec::with_capacity(rank);
+    for _ in 0..rank {
+        dims.push(u64::from_le_bytes(take(rest)?));
     }
     let (offset, held) = (u64::from_le_bytes(take(rest)?), u64::from_le_bytes(take(rest)?));
     Some(check_entry(name, id, &dims, offset, held))
