@@ -1,12 +1,13 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
 .PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-ppl check-tensors power \
-        train oracle oracle-check vectors fuzz-configs ci recheck clean uv
+        train oracle oracle-check golden-dequantized golden-llama-cpp vectors fuzz-configs fuzz-llama-cpp ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
 MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
 # Models that are not carried, when their folder is at hand: make oracle EXTRA=path/to/model
 EXTRA ?=
+CHECK ?=
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,11 +58,24 @@ oracle-check: uv ## run the oracle again and compare with the committed golden, 
 	for m in $(MODELS); do $(UV) run golden/oracle.py testdata/models/$$m --carried --check || exit 1; done
 	for m in $(EXTRA); do $(UV) run golden/oracle.py $$m --check || exit 1; done
 
+golden-dequantized: uv ## write what transformers answers on the values of every lossy column; CHECK=--check compares instead
+	cargo build -p ground-truth-harness --bin ground-truth
+	$(UV) run golden/dequantized.py --all $(addprefix testdata/models/,$(MODELS)) $(EXTRA) $(CHECK)
+
+golden-llama-cpp: uv ## write what llama.cpp answers on every GGUF column; CHECK=--check compares instead
+	cargo build -p ground-truth-harness --bin ground-truth
+	$(UV) run golden/llama_cpp.py --all $(addprefix testdata/models/,$(MODELS)) $(EXTRA) $(CHECK)
+
 vectors: uv ## write the golden vectors of RoPE frequencies and activations
 	$(UV) run golden/vectors.py
 
 fuzz-configs: uv ## ten random configurations, an oracle run for each, then their rows of the matrix
 	golden/fuzz_configs.sh
+
+fuzz-llama-cpp: uv ## random folders, converted to GGUF, loaded by llama.cpp and held against transformers; COUNT and SEED choose them
+	cargo build -p ground-truth-harness --bin ground-truth
+	work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
+	$(UV) run golden/random_models.py "$$work" --gguf --count $(or $(COUNT),12) --seed $(or $(SEED),1) && $(UV) run golden/random_llama_cpp.py "$$work"/*
 
 ci: ## what must pass before a change lands
 	.ci/run
