@@ -40,14 +40,14 @@ def one(folder: Path, binary: Path, quantization: str) -> int:
         try:
             path = dequantized.converted(binary, folder, Path(scratch), "gguf", quantization)
         except Refusal as refusal:
-            print(f"{folder.name}: {str(refusal).splitlines()[-1]}")
+            print(f"{folder.name}: {str(refusal).splitlines()[0]}")
             return 0
         config = transformers.AutoConfig.from_pretrained(folder)
         values = artifact.parameters(Artifact(path), bool(config.tie_word_embeddings))
         # The model of the folder (without a prefix in the oldest GPT-2 spelling), with the values of the file.
         runner = Runner(dequantized.with_values(folder, values) if quantization != "f32" else oracle_run.load(folder))
         if quantization == "f32":
-            own = {name: p.numpy() for name, p in runner.model.named_parameters()}
+            own = {name: p.detach().numpy() for name, p in runner.model.named_parameters()}
             wrong = [name for name in own if name not in values or not np.array_equal(own[name], values[name])]
             if wrong or len(own) != len(values):
                 raise Refusal(f"{folder.name}: other values in the file: {wrong}, {sorted(set(values) - set(own))}")

@@ -220,6 +220,10 @@ def write_model(folder: Path, seed: int, number: int, gguf: bool) -> str:
     model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.from_pretrained(folder), dtype=torch.float32, attn_implementation="eager").eval()
     randomise(model, rng, vocab)
     generation = end_of_text(rng, config, produced(model, rng, vocab))
+    if gguf:  # BOS is the one that the roster's SentencePiece-style tokenizer adds
+        config["bos_token_id"] = 1
+        if generation is not None:
+            generation["bos_token_id"] = 1
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if generation is not None:
         (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
