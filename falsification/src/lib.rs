@@ -9,6 +9,7 @@
 //! | [`golden`] | what the oracle answered, parsed and linted |
 //! | [`metric`] | distances in float64 that refuse NaN and empty input |
 //! | [`tolerance`] | bounds, each a measured floor times a multiple |
+//! | [`block`] | what the bytes of a stored tensor say, read a second time |
 //! | [`check`] | the catalogue of checks |
 //! | [`verdict`] | what a check found |
 //! | [`claim`] | the register of claims and where each is tested |
@@ -16,6 +17,7 @@
 
 #![allow(clippy::neg_cmp_op_on_partial_ord, reason = "comparisons are written `!(x <= bound)`, so that NaN is red")]
 
+pub mod block;
 pub mod check;
 pub mod claim;
 pub mod defect;

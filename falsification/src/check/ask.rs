@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Case, Judged};
 use crate::golden::PromptGolden;
 use crate::metric::MetricError;
-use crate::observation::{Answer, Answers, Failure, Logits, Metadata, Question, StageSketch, Stop, TensorRow};
+use crate::observation::{Answer, Answers, Container, Failure, Logits, Metadata, Peer, Question, StageSketch, Stop, TensorRow};
 use crate::tolerance::ToleranceError;
 use crate::verdict::{ErrorKind, Owner, Place, Verdict};
 
@@ -55,6 +55,45 @@ pub(super) fn detokenize(answers: &dyn Answers, ids: &[u32]) -> Judged<Held<Vec<
 pub(super) fn sketch(answers: &dyn Answers, ids: &[u32], decode: bool) -> Judged<Held<Vec<StageSketch>>> {
     let question = Question::Sketch { ids: ids.to_vec(), decode };
     held(answers, &question, |answer| if let Answer::Sketch(x) = answer { Some(x) } else { None })
+}
+
+/// The file as it is stored, with one tensor at least.
+pub(super) fn container(answers: &dyn Answers) -> Judged<Held<Container>> {
+    let container = held(answers, &Question::Container, |answer| if let Answer::Container(x) = answer { Some(x) } else { None })?;
+    if container.tensors.is_empty() {
+        return Err(Verdict::falsified("a container with tensors", "it has none").owned_by(Owner::File).into());
+    }
+    Ok(container)
+}
+
+/// The values of a tensor, as many as `elements`.
+pub(super) fn weights(answers: &dyn Answers, tensor: &str, elements: usize) -> Judged<Held<Vec<f32>>> {
+    let question = Question::Weights { tensor: tensor.to_owned() };
+    let values = held(answers, &question, |answer| if let Answer::Weights(x) = answer { Some(x) } else { None })?;
+    if values.len() != elements {
+        let place = Place { tensor: Some(tensor.to_owned()), ..Place::default() };
+        let verdict = Verdict::falsified(format!("{elements} values of {tensor:?}"), format!("{} values", values.len()));
+        return Err(verdict.at(place).owned_by(Owner::File).into());
+    }
+    Ok(values)
+}
+
+/// Greedy ids, and the seconds that they took.
+pub(super) fn timed(answers: &dyn Answers, ids: &[u32], max_new_tokens: usize) -> Judged<(Vec<u32>, f64)> {
+    let question = Question::Timed { ids: ids.to_vec(), max_new_tokens };
+    let answer = answers.ask(&question).map_err(|failure| Box::new(Verdict::failure(&failure, question.to_string())))?;
+    match &*answer {
+        Answer::Timed { ids, seconds } => Ok((ids.clone(), *seconds)),
+        other => {
+            let observed = format!("an answer of another kind: {}", other.kind());
+            Err(Verdict::error(ErrorKind::Protocol, question.to_string(), observed).into())
+        }
+    }
+}
+
+/// Whoever answers for another artifact of the model.
+pub(super) fn peer(case: &Case, peer: &Peer) -> Judged<Arc<dyn Answers + Send + Sync>> {
+    case.peers.peer(peer).map_err(|failure| Verdict::failure(&failure, peer.to_string()).into())
 }
 
 /// Greedy ids and the stop reason.
@@ -175,4 +214,9 @@ pub(super) fn list(ids: &[u32]) -> String {
     }
     let head: Vec<String> = ids[..SHOWN].iter().map(u32::to_string).collect();
     format!("[{}, ... {} in all]", head.join(", "), ids.len())
+}
+
+/// The golden of the prompt of the model as published.
+pub(super) fn source<'a>(case: &Case<'a>) -> Judged<&'a PromptGolden> {
+    case.source.ok_or_else(|| missing("a golden of the prompt, of the model as published", "this trial has none"))
 }

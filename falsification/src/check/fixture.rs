@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::shelf::{self, Shelf};
 use super::{Case, Scope};
 use crate::form::Form;
 use crate::golden::{
-    FileEntry, Forced, Full, Greedy, Hex32, Hex64, HexBytes, Index, KNIFE_MARGIN, MarginClass, ModelConfig, ModelGolden, Oracle,
-    PerplexityGolden, Prompt, PromptEntry, PromptGolden, Published, SCHEMA, SketchPair, TOP_K, TOP_POSITIONS, TensorEntry, TextEntry,
-    TokenizerCase, TokenizerGolden, Top, WIDE_MARGIN,
+    DEQUANTIZED_SCHEMA, Dequantized, FileEntry, Forced, Full, Greedy, Hex32, Hex64, HexBytes, Index, KNIFE_MARGIN, LLAMA_CPP_SCHEMA,
+    LlamaCpp, LlamaCppGreedy, LlamaCppOracle, LlamaCppPrompt, LlamaCppStep, LlamaCppTokenizer, MarginClass, ModelConfig, ModelGolden,
+    Oracle, PerplexityGolden, Prompt, PromptEntry, PromptGolden, Published, SCHEMA, SketchPair, TOP_K, TOP_POSITIONS, TensorEntry,
+    TextEntry, TokenizerCase, TokenizerGolden, Top, WIDE_MARGIN,
 };
 use crate::metric::{argmax, logsumexp, relative_rms, rms, widen};
-use crate::observation::{
-    Answer, Answers, Container, Failure, Logits, Metadata, Mode, NoPeers, Positions, Question, StageSketch, Stop, TensorRow,
-};
+use crate::observation::{Answer, Answers, Failure, Logits, Metadata, Mode, Positions, Question, StageSketch, Stop};
 use crate::tolerance::Tolerances;
 
 pub(super) const VOCAB: usize = 260;
@@ -121,7 +121,7 @@ fn oracle() -> Oracle {
     }
 }
 
-fn prompt_golden(name: &str, category: &str, ids: Vec<u32>, max_new_tokens: usize, full: bool) -> PromptGolden {
+fn prompt_golden(name: &str, category: &str, text: &str, ids: Vec<u32>, max_new_tokens: usize, full: bool) -> PromptGolden {
     let stop_at_eos = category != "edge";
     let (new, stop) = greedy(&ids, max_new_tokens, stop_at_eos, oracle_row);
     let all = [ids.as_slice(), &new].concat();
@@ -160,7 +160,7 @@ fn prompt_golden(name: &str, category: &str, ids: Vec<u32>, max_new_tokens: usiz
         prompt: Prompt {
             name: name.to_owned(),
             category: category.to_owned(),
-            text: String::new(),
+            text: text.to_owned(),
             add_special_tokens: true,
             ids: ids.clone(),
         },
@@ -241,22 +241,32 @@ pub(super) struct Fixture {
     pub(super) prompts: Vec<PromptGolden>,
     pub(super) tolerances: Tolerances,
     pub(super) form: Form,
+    pub(super) shelf: Shelf,
+    pub(super) dequantized: Option<Dequantized>,
+    pub(super) llama_cpp: Option<LlamaCpp>,
 }
 
 impl Fixture {
+    /// The model as published.
     pub(super) fn new() -> Self {
+        Self::of(Form::published("F32"))
+    }
+
+    /// A column of it.
+    pub(super) fn of(form: Form) -> Self {
         let prompts = vec![
-            prompt_golden("canary", "canary", encode("Hi there", true), 8, false),
-            prompt_golden("arithmetic", "canary", encode("2+2=", true), 8, true),
-            prompt_golden("one-token", "edge", vec![77], 8, false),
-            prompt_golden("context-limit", "edge", encode("a text up to the", true)[..16].to_vec(), 8, true),
+            prompt_golden("canary", "canary", "Hi there", encode("Hi there", true), 8, false),
+            prompt_golden("arithmetic", "canary", "2+2=", encode("2+2=", true), 8, true),
+            prompt_golden("one-token", "edge", "M", vec![77], 8, false),
+            prompt_golden("context-limit", "edge", "a text up to th", encode("a text up to the", true)[..16].to_vec(), 8, true),
         ];
         let texts = BTreeMap::from([
             ("training".to_owned(), "the quick brown fox jumps over the lazy dog".to_owned()),
             ("held-out".to_owned(), "a slow green turtle walks around a busy ant".to_owned()),
+            ("unsure".to_owned(), "zq xv 7j kk w, gg ht 3 bd mn vv, qz 81 wx jj lp tt".to_owned()),
         ]);
         let file = |name: &str| FileEntry { name: name.to_owned(), bytes: 1, sha256: "0".repeat(64) };
-        let tensor = |name: &str, shape: &[usize]| TensorEntry { name: name.to_owned(), dtype: "F32".to_owned(), shape: shape.to_vec() };
+        let tensors = shelf::tensors(VOCAB, N_LAYERS);
         let (published, _) = greedy(&[BOS], 12, false, engine_row);
         let index = Index {
             schema: SCHEMA.to_owned(),
@@ -279,9 +289,9 @@ impl Fixture {
                 bos: Some(BOS),
                 eos: vec![EOS],
             },
-            parameters: 260 * 64 + 64,
-            tensors: vec![tensor("model.embed_tokens.weight", &[260, 64]), tensor("model.norm.weight", &[64])],
-            model_files: vec![file("config.json")],
+            parameters: tensors.iter().filter_map(TensorEntry::elements).sum(),
+            tensors,
+            model_files: vec![file("config.json"), file("model.safetensors")],
             golden_files: vec![file("tokenizer.json")],
             prompts: prompts
                 .iter()
@@ -297,36 +307,82 @@ impl Fixture {
                 .collect(),
             not_asked: Vec::new(),
             tokenizer: "tokenizer.json".to_owned(),
-            perplexity: vec!["perplexity-held-out.json".to_owned(), "perplexity-training.json".to_owned()],
+            perplexity: ["held-out", "training", "unsure"].map(|text| format!("perplexity-{text}.json")).to_vec(),
             published: Some(Published { file: "expected.txt".to_owned(), max_new_tokens: 12 }),
         };
         let model = ModelGolden {
             index,
             tokenizer: tokenizer_golden(),
-            perplexity: ["held-out", "training"].map(|name| perplexity_golden(name, &texts[name])).to_vec(),
+            perplexity: ["held-out", "training", "unsure"].map(|name| perplexity_golden(name, &texts[name])).to_vec(),
             texts,
             published: Some(String::from_utf8_lossy(&decode(&published)).into_owned() + "\n"),
         };
-        Fixture { model, prompts, tolerances: Tolerances::committed().unwrap(), form: Form::published("F32") }
+        let shelf = Shelf(form.clone());
+        let mut fixture =
+            Fixture { model, prompts, tolerances: Tolerances::committed().unwrap(), form, shelf, dequantized: None, llama_cpp: None };
+        if !fixture.form.primary {
+            fixture.add_other_oracles();
+        }
+        fixture
+    }
+
+    /// What gguf-py and llama.cpp said of the column: what is right.
+    fn add_other_oracles(&mut self) {
+        let values_digest = shelf::digest(self);
+        self.dequantized = Some(Dequantized {
+            schema: DEQUANTIZED_SCHEMA.to_owned(),
+            model: "hash".to_owned(),
+            quantization: self.form.quantization.clone(),
+            values_digest: values_digest.clone(),
+            oracle: oracle(),
+            prompts: self.model.index.prompts.clone(),
+            files: Vec::new(),
+        });
+        let prompt = |golden: &PromptGolden| LlamaCppPrompt {
+            name: golden.prompt.name.clone(),
+            ids: golden.prompt.ids.clone(),
+            greedy: LlamaCppGreedy { ids: golden.greedy.ids.clone(), stop: golden.greedy.stop },
+            steps: (0..golden.greedy.ids.len())
+                .filter_map(|step| golden.top_at(golden.prompt.ids.len() + step - 1))
+                .map(|top| LlamaCppStep { ids: top.ids.clone(), logprobs: top.logprobs.clone() })
+                .collect(),
+        };
+        self.llama_cpp = Some(LlamaCpp {
+            schema: LLAMA_CPP_SCHEMA.to_owned(),
+            model: "hash".to_owned(),
+            quantization: self.form.quantization.clone(),
+            values_digest,
+            oracle: LlamaCppOracle {
+                runtime: "llama.cpp".to_owned(),
+                versions: BTreeMap::new(),
+                kv_cache: "f32".to_owned(),
+                flash_attention: false,
+                threads: 1,
+                cpu: "test".to_owned(),
+                generator: "0".repeat(64),
+            },
+            tokenizer: LlamaCppTokenizer { asked: 1, same: 1, different: Vec::new() },
+            prompts: self.prompts.iter().map(prompt).collect(),
+        });
     }
 
     pub(super) fn case<'a>(&'a self, prompt: Option<&'a PromptGolden>, perplexity: Option<&'a PerplexityGolden>) -> Case<'a> {
         Case {
             model: &self.model,
             form: &self.form,
-            peers: &NoPeers,
+            peers: &self.shelf,
             prompt,
             source: prompt,
             sources: &[],
             perplexity,
-            dequantized: None,
-            llama_cpp: None,
+            dequantized: self.dequantized.as_ref(),
+            llama_cpp: self.llama_cpp.as_ref(),
             tolerances: &self.tolerances,
         }
     }
 
     pub(super) fn scope(&self) -> Scope<'_> {
-        Scope { index: &self.model.index, form: &self.form, dequantized: None, llama_cpp: false }
+        Scope { index: &self.model.index, form: &self.form, dequantized: self.dequantized.as_ref(), llama_cpp: self.llama_cpp.is_some() }
     }
 }
 
@@ -365,22 +421,7 @@ pub(super) fn right_answer(fixture: &Fixture, question: &Question) -> Result<Ans
                 eos: Some(config.eos.clone()),
             })
         }
-        Question::Tensors => Answer::Tensors(
-            index
-                .tensors
-                .iter()
-                .map(|entry| TensorRow {
-                    name: entry.name.clone(),
-                    dtype: entry.dtype.clone(),
-                    shape: entry.shape.clone(),
-                    rms: 0.5,
-                    mean: 0.1,
-                    min: -1.0,
-                    max: 1.0,
-                    n_nonfinite: 0,
-                })
-                .collect(),
-        ),
+        Question::Tensors => Answer::Tensors(shelf::rows(fixture)),
         Question::Tokenize { text, add_special } => Answer::Ids(encode(text, *add_special)),
         Question::Detokenize { ids } => Answer::Bytes(decode(ids)),
         Question::Logits { ids, positions, mode } => {
@@ -405,8 +446,8 @@ pub(super) fn right_answer(fixture: &Fixture, question: &Question) -> Result<Ans
             };
             Answer::Sketch((0..names.len()).map(sketch).collect())
         }
-        Question::Container => Answer::Container(Container::default()),
-        Question::Weights { .. } => Answer::Weights(Vec::new()),
+        Question::Container => Answer::Container(shelf::container(fixture)),
+        Question::Weights { tensor } => Answer::Weights(shelf::weights(fixture, tensor)?),
         Question::Timed { ids, max_new_tokens } => Answer::Timed { ids: greedy(ids, *max_new_tokens, false, engine_row).0, seconds: 0.1 },
     })
 }

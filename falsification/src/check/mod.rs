@@ -14,24 +14,34 @@ use crate::form::Form;
 use crate::golden::{Dequantized, Index, LlamaCpp, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use crate::observation::{Answers, Op, Peers};
 use crate::tolerance::Tolerances;
-use crate::verdict::Verdict;
+use crate::verdict::{Outcome, Verdict};
 
 mod ask;
 mod causal;
+mod container;
+mod conversion;
 mod distribution;
+mod drift;
 mod edge;
+mod fault;
 mod file;
 mod greedy;
 mod invariance;
+mod inventory;
 mod logits;
 mod perplexity;
+mod quantized;
+mod service;
 mod shape;
 mod sketch;
+mod stored;
 mod text;
 mod tokens;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -132,6 +142,9 @@ impl Check {
             Ok(verdict) => verdict.guarded(),
             Err(verdict) => verdict.guarded(),
         };
+        if verdict.outcome == Outcome::Falsified {
+            verdict = fault::told(case, answers, self.claim, verdict);
+        }
         verdict.claim = self.sentence;
         verdict
     }
@@ -152,7 +165,11 @@ impl std::fmt::Debug for Check {
 pub fn all() -> &'static [Check] {
     static CATALOGUE: LazyLock<Vec<Check>> = LazyLock::new(|| {
         [
+            container::CHECKS,
+            inventory::CHECKS,
             file::CHECKS,
+            drift::CHECKS,
+            conversion::CHECKS,
             tokens::CHECKS,
             shape::CHECKS,
             logits::CHECKS,
@@ -160,10 +177,12 @@ pub fn all() -> &'static [Check] {
             sketch::CHECKS,
             greedy::CHECKS,
             text::CHECKS,
+            quantized::CHECKS,
             perplexity::CHECKS,
             invariance::CHECKS,
             causal::CHECKS,
             edge::CHECKS,
+            service::CHECKS,
         ]
         .concat()
     });

@@ -6,7 +6,7 @@ use super::logits::row;
 use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::PerplexityGolden;
 use crate::metric::{logsumexp, widen};
-use crate::observation::{Answers, Op, Question};
+use crate::observation::{Answers, Op, Peer, Question};
 use crate::verdict::{Measure, Owner, Verdict};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -32,6 +32,54 @@ pub(super) const CHECKS: &[Check] = &[
         bounds: &["learned"],
         judge: learned,
     },
+    Check {
+        id: "PPL-quantized",
+        claim: "PPL",
+        sentence: "on a text of which the model is not sure, the mean loss is that of the model as published, up to what the recipe costs",
+        refuted_by: "a difference in nats a token above the bound of the recipe, or another number of predicted tokens",
+        per: Per::Perplexity(|scope, text| scope.form.is_lossy() && text == UNSURE),
+        breadth: Breadth::Everywhere,
+        needs: &[Op::Tokenize, Op::Logits],
+        bounds: PPL_KEYS,
+        judge: quantized,
+    },
+    Check {
+        id: "PPL-DRIFT",
+        claim: "PPL-DRIFT",
+        sentence: "int4 has a perplexity less than 0.5 above that of int8 in the same format, and a logarithm of it within its floor",
+        refuted_by: "a larger difference in perplexity, or in its logarithm",
+        per: Per::Perplexity(|scope, text| {
+            text == UNSURE
+                && !scope.form.given
+                && ["q4_0", "q4_1", "q4_k_s", "q4_k_m", "q4", "q4_k"].contains(&scope.form.quantization.as_str())
+        }),
+        breadth: Breadth::Everywhere,
+        needs: &[Op::Tokenize, Op::Logits],
+        bounds: &["ppl-drift", "ppl-drift.log"],
+        judge: ladder,
+    },
+];
+
+/// Bounds of the mean loss by recipe, in nats a token.
+const PPL_KEYS: &[&str] = &[
+    "ppl.bf16",
+    "ppl.f16",
+    "ppl.iq4_nl",
+    "ppl.iq4_xs",
+    "ppl.q2_k",
+    "ppl.q3_k_m",
+    "ppl.q4",
+    "ppl.q4_0",
+    "ppl.q4_1",
+    "ppl.q4_k",
+    "ppl.q4_k_m",
+    "ppl.q4_k_s",
+    "ppl.q5_0",
+    "ppl.q5_1",
+    "ppl.q5_k_m",
+    "ppl.q6_k",
+    "ppl.q8",
+    "ppl.q8_0",
 ];
 
 /// What the texts that LEARNED compares are called, before the extension.
@@ -114,6 +162,43 @@ fn perplexity(case: &Case, answers: &dyn Answers) -> Judged {
     ];
     let observed = format!("{:.6} nats, a relative difference of {difference:.3e}; perplexity {:.4}", loss.sum, loss.mean().exp());
     Ok(Verdict::measured(loss.tokens, measures, expected, observed).owned_by(Owner::Kernel))
+}
+
+fn quantized(case: &Case, answers: &dyn Answers) -> Judged {
+    let golden = case.perplexity.ok_or_else(|| ask::missing("a perplexity golden", "this trial has none"))?;
+    let loss = loss(case, answers, golden)?;
+    let due = golden.sum_nll.get() / golden.tokens as f64;
+    let bound = case.tolerances.limit(&format!("ppl.{}", case.form.quantization), f64::NAN)?;
+    let expected = format!("{} tokens with {due:.4} nats each in the mean, within {bound:.4}", golden.tokens);
+    if loss.tokens != golden.tokens {
+        return Ok(Verdict::falsified(expected, format!("{} tokens predicted", loss.tokens)).owned_by(Owner::Tokenizer));
+    }
+    let difference = (loss.mean() - due).abs();
+    let measures = vec![
+        Measure::gated("difference of the mean loss", difference, bound, "nats"),
+        Measure::printed("perplexity", loss.mean().exp(), ""),
+    ];
+    let observed =
+        format!("{:.4} nats, {difference:.4} off; perplexity {:.3}, as published {:.3}", loss.mean(), loss.mean().exp(), due.exp());
+    Ok(Verdict::measured(loss.tokens, measures, expected, observed).owned_by(Owner::File))
+}
+
+fn ladder(case: &Case, answers: &dyn Answers) -> Judged {
+    let golden = case.perplexity.ok_or_else(|| ask::missing("a perplexity golden", "this trial has none"))?;
+    let (absolute, relative) = (case.tolerances.limit("ppl-drift", f64::NAN)?, case.tolerances.limit("ppl-drift.log", f64::NAN)?);
+    let format = case.form.format.clone();
+    let peer = Peer::Column { quantization: if format == "apr" { "q8" } else { "q8_0" }.to_owned(), format };
+    let other = ask::peer(case, &peer)?;
+    let (int4, int8) = (loss(case, answers, golden)?, loss(case, other.as_ref(), golden)?);
+    let more = int4.mean().exp() - int8.mean().exp();
+    let log = (int4.mean() - int8.mean()).abs();
+    let measures = vec![
+        Measure::gated("perplexity of int4 less that of int8", more, absolute, ""),
+        Measure::gated("difference of their logarithms", log, relative, "nats"),
+    ];
+    let expected = format!("a perplexity less than {absolute} above that of {peer}, and within {relative:.4} nats of it");
+    let observed = format!("{:.4} and {:.4}, {log:.4} nats apart", int4.mean().exp(), int8.mean().exp());
+    Ok(Verdict::measured(int4.tokens.min(int8.tokens), measures, expected, observed).owned_by(Owner::File))
 }
 
 /// The perplexity golden of the text with this name, with or without an extension.

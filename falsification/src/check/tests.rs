@@ -1,9 +1,10 @@
 //! Every check is green on a right answer, and not green on each wrong one that it can see.
 
 use super::fixture::{Fake, Fixture};
-use super::{Check, Per, all, find};
-use crate::golden::{PerplexityGolden, PromptGolden};
-use crate::observation::{Answer, Failure, Logits, Mode, Op, Positions, Question, Stop};
+use super::{Case, Check, Per, Scope, all, find};
+use crate::form::Form;
+use crate::golden::{MarginClass, PerplexityGolden, PromptEntry, PromptGolden};
+use crate::observation::{Answer, Container, Failure, Logits, Mode, Op, Positions, Question, Stop};
 use crate::verdict::{ErrorKind, Outcome, Verdict};
 
 type Answered = Result<Answer, Failure>;
@@ -12,24 +13,52 @@ type Tamper = fn(&Question, Answered) -> Answered;
 /// Every trial of a check on the fixture.
 fn verdicts(fixture: &Fixture, check: &Check, tamper: Tamper) -> Vec<(String, Verdict)> {
     let fake = Fake { fixture, tamper };
+    let scope = fixture.scope();
     let judge =
         |prompt: Option<&PromptGolden>, perplexity: Option<&PerplexityGolden>| check.judge(&fixture.case(prompt, perplexity), &fake);
+    let chosen = |applies: fn(&Scope, &PromptEntry) -> bool| -> Vec<&PromptGolden> {
+        let all = (0..fixture.prompts.len()).filter(|&i| applies(&scope, &fixture.model.index.prompts[i]));
+        all.map(|i| &fixture.prompts[i]).collect()
+    };
     match check.per {
-        Per::Cell(applies) if applies(&fixture.scope()) => vec![("cell".to_owned(), judge(None, None))],
+        Per::Cell(applies) if applies(&scope) => vec![("cell".to_owned(), judge(None, None))],
         Per::Cell(_) => Vec::new(),
-        Per::Prompt(applies) | Per::Source(applies) | Per::Sources(applies) => {
-            let mine = (0..fixture.prompts.len()).filter(|&i| applies(&fixture.scope(), &fixture.model.index.prompts[i]));
-            mine.map(|i| (fixture.prompts[i].prompt.name.clone(), judge(Some(&fixture.prompts[i]), None))).collect()
+        Per::Prompt(applies) | Per::Source(applies) => {
+            chosen(applies).into_iter().map(|golden| (golden.prompt.name.clone(), judge(Some(golden), None))).collect()
         }
-        Per::Perplexity(_) => fixture.model.perplexity.iter().map(|golden| (golden.text.name.clone(), judge(None, Some(golden)))).collect(),
+        Per::Sources(applies) => {
+            let sources = chosen(applies);
+            let judge = || check.judge(&Case { sources: &sources, ..fixture.case(None, None) }, &fake);
+            if sources.is_empty() { Vec::new() } else { vec![("cell".to_owned(), judge())] }
+        }
+        Per::Perplexity(applies) => {
+            let texts = fixture.model.perplexity.iter().filter(|golden| applies(&scope, &golden.text.name));
+            texts.map(|golden| (golden.text.name.clone(), judge(None, Some(golden)))).collect()
+        }
     }
 }
 
 /// A canary prompt with wide margins, which the hash does not have by itself.
-fn fixture() -> Fixture {
-    let mut fixture = Fixture::new();
-    fixture.model.index.prompts[0].margin_class = crate::golden::MarginClass::Wide;
+fn of(form: Form) -> Fixture {
+    let mut fixture = Fixture::of(form);
+    fixture.model.index.prompts[0].margin_class = MarginClass::Wide;
+    fixture.prompts[0].greedy.margin_class = MarginClass::Wide;
     fixture
+}
+
+fn fixture() -> Fixture {
+    of(Form::published("F32"))
+}
+
+/// The model as published, and in columns that between them every check applies to.
+fn columns() -> Vec<Fixture> {
+    let column = |name| of(Form::converted("gguf", name, "F32"));
+    vec![fixture(), column("f32"), column("q8_0"), column("q4_0")]
+}
+
+/// Every trial of a check, in every column.
+fn everywhere(columns: &[Fixture], check: &Check, tamper: Tamper) -> Vec<(String, Verdict)> {
+    columns.iter().flat_map(|fixture| verdicts(fixture, check, tamper)).collect()
 }
 
 #[test]
@@ -43,9 +72,9 @@ fn fixture_passes_the_lint() {
 
 #[test]
 fn every_check_is_green_on_right_answers() {
-    let fixture = fixture();
+    let columns = columns();
     for check in all() {
-        let verdicts = verdicts(&fixture, check, |_, answer| answer);
+        let verdicts = everywhere(&columns, check, |_, answer| answer);
         assert!(!verdicts.is_empty(), "{} has no trial on the fixture", check.id);
         for (trial, verdict) in verdicts {
             assert!(verdict.is_green(), "{}::{trial}: {verdict:#?}", check.id);
@@ -99,14 +128,14 @@ const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
     ("one id more", |_, a| a.map(|x| if let Answer::Ids(mut i) = x { i.insert(0, 256); Answer::Ids(i) } else { x }), Op::Tokenize, &[]),
     ("ids reversed", |_, a| a.map(|x| if let Answer::Ids(mut i) = x { i.reverse(); Answer::Ids(i) } else { x }), Op::Tokenize, &[]),
     ("no bytes", |_, a| a.map(|x| if let Answer::Bytes(_) = x { Answer::Bytes(Vec::new()) } else { x }), Op::Detokenize, &[]),
-    ("a space before", |_, a| a.map(|x| if let Answer::Bytes(mut b) = x { b.insert(0, b' '); Answer::Bytes(b) } else { x }), Op::Detokenize, &[]),
+    ("a space before", |_, a| a.map(|x| if let Answer::Bytes(mut b) = x { b.insert(0, b' '); Answer::Bytes(b) } else { x }), Op::Detokenize, &["SELFTEST"]),
     ("no tokens", |_, a| generated(a, |ids, _| ids.clear()), Op::Generate, &[]),
-    ("a token short", |_, a| generated(a, |ids, _| { ids.pop(); }), Op::Generate, &[]),
-    ("a token long", |_, a| generated(a, |ids, _| ids.push(7)), Op::Generate, &[]),
-    ("first token wrong", |_, a| generated(a, |ids, _| ids[0] = (ids[0] + 1) % 256), Op::Generate, &[]),
-    ("last token wrong", |_, a| generated(a, |ids, _| { let n = ids.len(); ids[n - 1] = (ids[n - 1] + 1) % 256 }), Op::Generate, &[]),
-    ("a token past the vocabulary", |_, a| generated(a, |ids, _| ids[1] = 9999), Op::Generate, &[]),
-    ("stop reason wrong", |_, a| generated(a, |_, stop| *stop = if *stop == Stop::Eos { Stop::Length } else { Stop::Eos }), Op::Generate, &["CANARY", "PUBLISHED"]),
+    ("a token short", |_, a| generated(a, |ids, _| { ids.pop(); }), Op::Generate, BOUNDED),
+    ("a token long", |_, a| generated(a, |ids, _| ids.push(7)), Op::Generate, BOUNDED),
+    ("first token wrong", |_, a| generated(a, |ids, _| ids[0] = (ids[0] + 1) % 256), Op::Generate, BOUNDED),
+    ("last token wrong", |_, a| generated(a, |ids, _| { let n = ids.len(); ids[n - 1] = (ids[n - 1] + 1) % 256 }), Op::Generate, BOUNDED),
+    ("a token past the vocabulary", |_, a| generated(a, |ids, _| ids[1] = 9999), Op::Generate, BOUNDED),
+    ("stop reason wrong", |_, a| generated(a, |_, stop| *stop = if *stop == Stop::Eos { Stop::Length } else { Stop::Eos }), Op::Generate, &["CANARY", "PUBLISHED", "TOKEN", "DRIFT", "ROUNDTRIP", "BENCH"]),
     ("no stages", |_, a| a.map(|x| if let Answer::Sketch(_) = x { Answer::Sketch(Vec::new()) } else { x }), Op::Sketch, &[]),
     ("a stage missing", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.pop(); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
     ("a stage too many", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.push(s[0].clone()); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
@@ -114,17 +143,20 @@ const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
     ("nan in a sketch", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s[4].mean = f64::NAN; Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
     ("a stage scaled by 1.001", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s[5].rms *= 1.001; Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
     ("no tensors", |_, a| a.map(|x| if let Answer::Tensors(_) = x { Answer::Tensors(Vec::new()) } else { x }), Op::Tensors, &[]),
-    ("a tensor missing", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t.pop(); Answer::Tensors(t) } else { x }), Op::Tensors, &[]),
-    ("a tensor twice", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t.push(t[0].clone()); Answer::Tensors(t) } else { x }), Op::Tensors, &[]),
-    ("another dtype", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[0].dtype = "F16".into(); Answer::Tensors(t) } else { x }), Op::Tensors, &["TENSORS"]),
+    ("a tensor missing", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t.pop(); Answer::Tensors(t) } else { x }), Op::Tensors, &["SELFTEST"]),
+    ("a tensor twice", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t.push(t[0].clone()); Answer::Tensors(t) } else { x }), Op::Tensors, &["SELFTEST"]),
+    ("another dtype", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[0].dtype = "F16".into(); Answer::Tensors(t) } else { x }), Op::Tensors, &["TENSORS", "SELFTEST"]),
     ("a shape transposed", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[0].shape.reverse(); Answer::Tensors(t) } else { x }), Op::Tensors, &["TENSORS"]),
-    ("a nan in a tensor", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[1].n_nonfinite = 1; Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1"]),
-    ("a zero matrix", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { let r = &mut t[0]; (r.rms, r.mean, r.min, r.max) = (0.0, 0.0, 0.0, 0.0); Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1"]),
-    ("nan statistics", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[1].mean = f64::NAN; Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1"]),
-    ("a field missing", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.head_dim = None; Answer::Metadata(m) } else { x }), Op::Metadata, &[]),
-    ("no bos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.bos = None; Answer::Metadata(m) } else { x }), Op::Metadata, &[]),
-    ("no eos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.eos = Some(Vec::new()); Answer::Metadata(m) } else { x }), Op::Metadata, &[]),
+    ("a nan in a tensor", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[1].n_nonfinite = 1; Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1", "SELFTEST"]),
+    ("a zero matrix", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { let r = &mut t[0]; (r.rms, r.mean, r.min, r.max) = (0.0, 0.0, 0.0, 0.0); Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1", "SELFTEST"]),
+    ("nan statistics", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[1].mean = f64::NAN; Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1", "SELFTEST"]),
+    ("a field missing", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.head_dim = None; Answer::Metadata(m) } else { x }), Op::Metadata, &["SELFTEST"]),
+    ("no bos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.bos = None; Answer::Metadata(m) } else { x }), Op::Metadata, &["SELFTEST"]),
+    ("no eos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.eos = Some(Vec::new()); Answer::Metadata(m) } else { x }), Op::Metadata, &["SELFTEST"]),
 ];
+
+/// Bounds that allow a token or two.
+const BOUNDED: &[&str] = &["TOKEN", "DRIFT"];
 
 /// Checks that compare the engine with itself, or look at ids and shapes alone.
 const SELF_OR_SCALE: &[&str] = &[
@@ -143,6 +175,9 @@ const SELF_OR_SCALE: &[&str] = &[
     "F-E4-ids",
     "F-E5-concurrent",
     "LEARNED",
+    "V1",
+    "SELFTEST",
+    "TOKEN",
 ];
 /// Likewise; a change of scale keeps the order of the tokens too.
 const SELF_OR_ORDER: &[&str] = &[
@@ -162,6 +197,10 @@ const SELF_OR_ORDER: &[&str] = &[
     "F-E4-ids",
     "F-E5-concurrent",
     "LEARNED",
+    "V1",
+    "SELFTEST",
+    "TOKEN",
+    "LOGIT-CONSISTENCY",
 ];
 /// Rows that change places break the comparison of answers of different lengths as well.
 const SELF_OR_SCALE_OR_LENGTH: &[&str] = &[
@@ -177,15 +216,18 @@ const SELF_OR_SCALE_OR_LENGTH: &[&str] = &[
     "F-E4-ids",
     "F-E5-concurrent",
     "LEARNED",
+    "V1",
+    "SELFTEST",
+    "TOKEN",
 ];
 
 #[test]
 fn every_check_refutes_each_wrong_answer_that_it_can_see() {
-    let fixture = fixture();
+    let columns = columns();
     let mut surprises = Vec::new();
     for &(name, tamper, op, blind) in WRONG {
         for check in all().iter().filter(|check| check.needs.contains(&op)) {
-            let verdicts = verdicts(&fixture, check, tamper);
+            let verdicts = everywhere(&columns, check, tamper);
             let red = verdicts.iter().filter(|(_, verdict)| verdict.outcome == Outcome::Falsified).count();
             match (blind.contains(&check.id), red) {
                 (true, 0) | (false, 1..) => {}
@@ -261,7 +303,7 @@ fn invariances_see_one_bit_in_one_mode() {
 
 #[test]
 fn a_failure_where_an_answer_is_due_is_an_error_of_its_kind() {
-    let fixture = fixture();
+    let columns = columns();
     let failures: [(Tamper, ErrorKind); 5] = [
         (|_, _| Err(Failure::Refused { kind: "request".into(), message: "no".into() }), ErrorKind::Refused),
         (|_, _| Err(Failure::Crash { message: "signal 11".into() }), ErrorKind::Crash),
@@ -271,7 +313,7 @@ fn a_failure_where_an_answer_is_due_is_an_error_of_its_kind() {
     ];
     for (tamper, kind) in failures {
         for check in all() {
-            for (trial, verdict) in verdicts(&fixture, check, tamper) {
+            for (trial, verdict) in everywhere(&columns, check, tamper) {
                 assert_eq!(verdict.outcome, Outcome::Error, "{}::{trial}: {verdict:#?}", check.id);
                 assert_eq!(verdict.error, Some(kind), "{}::{trial}", check.id);
             }
@@ -281,11 +323,11 @@ fn a_failure_where_an_answer_is_due_is_an_error_of_its_kind() {
 
 #[test]
 fn an_answer_of_another_kind_is_a_broken_protocol() {
-    let fixture = fixture();
+    let columns = columns();
     for check in all() {
         let wrong: Tamper =
             |question, _| Ok(if *question == Question::Metadata { Answer::Ids(vec![1]) } else { Answer::Metadata(Default::default()) });
-        for (trial, verdict) in verdicts(&fixture, check, wrong) {
+        for (trial, verdict) in everywhere(&columns, check, wrong) {
             let refusal_was_due = ["F-E1-empty", "F-E2-past-context", "F-E4-ids"].contains(&check.id);
             let due = if refusal_was_due { Outcome::Falsified } else { Outcome::Error };
             assert_eq!(verdict.outcome, due, "{}::{trial}: {verdict:#?}", check.id);
@@ -476,4 +518,95 @@ fn ids_are_unique_and_every_bound_is_used_and_written_down() {
     used.sort_unstable();
     used.dedup();
     assert_eq!(used, fixture.tolerances.keys().collect::<Vec<_>>());
+}
+
+fn stored(answer: Answered, change: impl Fn(&mut Container)) -> Answered {
+    answer.map(|answer| match answer {
+        Answer::Container(mut container) => {
+            change(&mut container);
+            Answer::Container(container)
+        }
+        other => other,
+    })
+}
+
+fn values(answer: Answered, change: impl Fn(&mut Vec<f32>)) -> Answered {
+    answer.map(|answer| match answer {
+        Answer::Weights(mut values) => {
+            change(&mut values);
+            Answer::Weights(values)
+        }
+        other => other,
+    })
+}
+
+/// Matrices alone: a vector has too few values for some of the changes.
+fn matrices(question: &Question, answer: Answered, change: impl Fn(&mut Vec<f32>)) -> Answered {
+    match question {
+        Question::Weights { tensor } if !tensor.contains("norm") => values(answer, change),
+        _ => answer,
+    }
+}
+
+/// Wrong files, and every check that sees each: those that look at files and values, and no other of them.
+#[rustfmt::skip] // A table reads best with one row a line.
+const WRONG_FILES: &[(&str, Tamper, &[&str])] = &[
+    ("another format", |_, a| stored(a, |c| c.format = "apr".into()), &["C1", "C2", "C4", "VALIDATE"]),
+    ("another version", |_, a| stored(a, |c| c.version = "1".into()), &["C2"]),
+    ("another magic", |_, a| stored(a, |c| c.files[0].magic[0] = b'X'), &["C5"]),
+    ("a file cut short", |_, a| stored(a, |c| { c.files[0].bytes -= 64; c.n_bytes -= 64 }), &["C4", "VALIDATE"]),
+    ("a file that goes on", |_, a| stored(a, |c| { c.files[0].bytes += 64; c.n_bytes += 64 }), &["C4"]),
+    ("an offset off by one", |_, a| stored(a, |c| c.tensors[3].offset += 1), &["VALIDATE"]),
+    ("a tensor over another", |_, a| stored(a, |c| c.tensors[3].offset = c.tensors[2].offset), &["VALIDATE"]),
+    ("a tensor missing", |_, a| stored(a, |c| { c.tensors.remove(3); }), &["C3", "C6", "C7", "TREE", "F-G3-types", "DIFF", "SPC-rms", "SPC-signs", "SPC-elements", "C8", "HEX", "F-P1", "F-P5", "INV-convert", "ROUNDTRIP"]),
+    ("a tensor twice", |_, a| stored(a, |c| { let t = c.tensors[3].clone(); c.tensors.insert(3, t) }), &["C2", "VALIDATE", "C3", "C6", "DIFF", "F-P5", "INV-convert"]),
+    ("a tensor of nobody", |_, a| stored(a, |c| c.tensors[3].hf_name = None), &["LINT", "C3", "C7", "TREE", "F-G3-types", "SPC-rms", "SPC-signs", "SPC-elements", "C8", "HEX", "F-P1", "ROUNDTRIP"]),
+    ("an unknown type", |_, a| stored(a, |c| c.tensors[0].dtype = "Q9_9".into()), &["C2", "VALIDATE", "F-G3-types", "HEX", "F-P1", "F-P5", "INV-convert", "ROUNDTRIP"]),
+    ("another type", |_, a| stored(a, |c| c.tensors[0].dtype = if c.tensors[0].dtype == "F16" { "F32" } else { "F16" }.into()), &["VALIDATE", "F-G3-types", "SPC-rms", "SPC-elements", "C8", "HEX", "F-P1", "F-P5", "INV-convert", "ROUNDTRIP"]),
+    ("dimensions reversed", |_, a| stored(a, |c| c.tensors[0].shape.reverse()), &["VALIDATE", "C7", "DIFF", "F-P5", "INV-convert", "ROUNDTRIP"]),
+    ("a row lost", |_, a| stored(a, |c| { let t = &mut c.tensors[0]; t.shape[0] -= 1; t.bytes = crate::block::bytes_of(&t.dtype, &t.shape).unwrap() }), &["C6", "C7", "DIFF", "F-P5", "INV-convert", "ROUNDTRIP"]),
+    ("a byte of the head", |_, a| stored(a, |c| c.tensors[0].head[3] ^= 0x40), &["HEX"]),
+    ("nibbles swapped in the head", |_, a| stored(a, |c| c.tensors[0].head[4..].iter_mut().for_each(|b| *b = *b << 4 | *b >> 4)), &["HEX"]),
+    ("a head of zeros", |_, a| stored(a, |c| c.tensors[0].head.fill(0)), &["HEX"]),
+    ("another digest of a tensor", |_, a| stored(a, |c| c.tensors[0].sha256 = "0".repeat(64)), &["F-P1", "F-P5", "INV-convert", "ROUNDTRIP"]),
+    ("another digest of all values", |_, a| stored(a, |c| c.values_digest = "0".repeat(64)), &["F-P2", "ROUNDTRIP", "F-RS5", "CROSS-RUNTIME"]),
+    ("no digest", |_, a| stored(a, |c| c.values_digest.clear()), &["F-P2", "ROUNDTRIP", "F-RS5", "CROSS-RUNTIME"]),
+    ("a wrong checksum", |_, a| stored(a, |c| c.checksum = Some(false)), &["VALIDATE"]),
+    ("no tokenizer", |_, a| stored(a, |c| c.has_tokenizer = false), &["LINT"]),
+    ("a warning", |_, a| stored(a, |c| c.warnings.push("odd".into())), &["LINT", "V1"]),
+    ("a foreign name", |_, a| stored(a, |c| c.tensors[0].name = "e mbd".into()), &["LINT", "DIFF", "F-P5", "INV-convert"]),
+    ("no source", |_, a| stored(a, |c| c.source.clear()), &["ORACLE-ID"]),
+    ("another source", |_, a| stored(a, |c| c.source[1].1 = "1".repeat(64)), &["ORACLE-ID"]),
+    ("a metadata field missing", |_, a| stored(a, |c| c.metadata.retain(|e| !e.key.contains("epsilon"))), &["V2", "DIFF", "F-P5", "INV-convert"]),
+    ("a metadata value wrong", |_, a| stored(a, |c| c.metadata.iter_mut().filter(|e| e.key.ends_with("block_count")).for_each(|e| e.value = "9".into())), &["V2", "DIFF", "F-P5", "INV-convert"]),
+    ("a metadata type wrong", |_, a| stored(a, |c| c.metadata.iter_mut().filter(|e| e.key.ends_with("block_count")).for_each(|e| e.kind = "STRING".into())), &["V2", "DIFF", "F-P5", "INV-convert"]),
+    ("a value short", |_, a| values(a, |v| { v.pop(); }), &["SPC-rms", "SPC-signs", "SPC-elements", "C8", "DEBUG", "ROSETTA-DIFF", "HEX"]),
+    ("a nan", |_, a| values(a, |v| v[1] = f32::NAN), &["SPC-rms", "SPC-signs", "SPC-elements", "C8", "DEBUG", "ROSETTA-DIFF", "HEX"]),
+    ("zeros", |q, a| matrices(q, a, |v| v.fill(0.0)), &["SPC-rms", "SPC-elements", "C8", "DEBUG", "ROSETTA-DIFF", "HEX"]),
+    ("a row of zeros", |q, a| matrices(q, a, |v| { let n = v.len(); v[n - 64..].fill(0.0) }), &["SPC-rms", "SPC-elements", "C8", "DEBUG"]),
+    ("scaled by 1.05", |q, a| matrices(q, a, |v| v.iter_mut().for_each(|x| *x *= 1.05)), &["SPC-rms", "SPC-elements", "C8", "HEX"]),
+    ("negated", |q, a| matrices(q, a, |v| v.iter_mut().for_each(|x| *x = -*x)), &["SPC-rms", "SPC-signs", "SPC-elements", "ROSETTA-DIFF", "HEX"]),
+    ("one sign turned", |q, a| matrices(q, a, |v| { let n = v.len(); v[n - 5] = -v[n - 5] }), &["SPC-rms", "SPC-signs", "SPC-elements"]),
+    ("one element far off", |q, a| matrices(q, a, |v| { let n = v.len(); v[n - 5] += 0.1 }), &["SPC-rms", "SPC-signs", "SPC-elements", "C8"]),
+    ("rows backwards", |q, a| matrices(q, a, |v| { let n = v.len(); let all: Vec<f32> = (0..n / 64).rev().flat_map(|r| v[r * 64..(r + 1) * 64].to_vec()).collect(); v[..all.len()].copy_from_slice(&all) }), &["SPC-rms", "SPC-signs", "SPC-elements", "ROSETTA-DIFF", "HEX"]),
+    ("a block of another tensor", |q, a| matrices(q, a, |v| { let n = v.len(); v.copy_within(0..32, n - 32) }), &["SPC-rms", "SPC-signs", "SPC-elements", "C8"]),
+];
+
+#[test]
+fn every_wrong_file_is_seen_by_the_checks_that_are_about_it() {
+    let columns = columns();
+    let mut surprises = Vec::new();
+    for &(name, tamper, sees) in WRONG_FILES {
+        let looks = |check: &&Check| check.needs.iter().any(|op| matches!(op, Op::Container | Op::Weights));
+        let seen: Vec<&str> = all()
+            .iter()
+            .filter(looks)
+            .filter(|check| everywhere(&columns, check, tamper).iter().any(|(_, verdict)| verdict.outcome == Outcome::Falsified))
+            .map(|check| check.id)
+            .collect();
+        if seen != sees {
+            surprises.push(format!("(\"{name}\", &{seen:?})"));
+        }
+    }
+    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
 }

@@ -1,6 +1,7 @@
 //! CANARY and PUBLISHED: the generated text, byte for byte.
 
 use super::{Breadth, Case, Check, Judged, Per, ask};
+use crate::form::Class;
 use crate::golden::MarginClass;
 use crate::observation::{Answers, Op};
 use crate::verdict::{Owner, Place, Verdict};
@@ -9,9 +10,12 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "CANARY",
         claim: "CANARY",
-        sentence: "the decoded greedy text equals the golden text",
+        sentence: "the decoded greedy text equals the golden text of the model as published, in int8 too",
         refuted_by: "one byte that differs",
-        per: Per::Prompt(|_, prompt| prompt.category == "canary" && prompt.margin_class == MarginClass::Wide),
+        per: Per::Source(|scope, prompt| {
+            let precise = matches!(scope.form.class(), Class::Int8 | Class::Exact);
+            prompt.category == "canary" && prompt.margin_class == MarginClass::Wide && precise
+        }),
         breadth: Breadth::Everywhere,
         needs: &[Op::Generate, Op::Detokenize],
         bounds: &[],
@@ -31,7 +35,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn canary(case: &Case, answers: &dyn Answers) -> Judged {
-    let golden = ask::prompt(case)?;
+    let golden = ask::source(case)?;
     let asked = &golden.greedy;
     let (ids, _) = ask::generate(answers, &golden.prompt.ids, asked.max_new_tokens, asked.stop_at_eos)?;
     let text = ask::detokenize(answers, &ids)?;
