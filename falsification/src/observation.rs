@@ -409,7 +409,7 @@ pub struct Stored {
 pub struct MetadataEntry {
     /// Its key.
     pub key: String,
-    /// Its type in the container's own words: GGUF's `UINT32`, `STRING`, `ARRAY[STRING]`; JSON's `number`, `string`, `bool`, `array`, `object`.
+    /// Its type in the container's own words: GGUF's `u32`, `str`, `arr[str]`; JSON's `number`, `string`, `bool`, `array`, `object`.
     pub kind: String,
     /// Its value as text; of an array its length in brackets, `[768]`.
     pub value: String,
@@ -440,7 +440,8 @@ pub struct Container {
     /// of dimensions (u32), each dimension (u64) and the values in row-major order (f32), all little endian. A head that is a copy of the
     /// embedding, and what is computed at loading, is left out.
     pub values_digest: String,
-    /// What the artifact says that it was made from: names of files and SHA-256 of their bytes.
+    /// What the artifact says that it was made from: names of files and SHA-256 of their bytes. Where a name stands in a key, what is
+    /// neither a letter nor a digit is written `_`.
     pub source: Vec<(String, String)>,
     /// What reading or converting warned about.
     pub warnings: Vec<String>,

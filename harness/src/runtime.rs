@@ -16,6 +16,7 @@ use std::path::PathBuf;
 pub use ground_truth::format::Format;
 pub use ground_truth_falsification::observation::{Container, Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow};
 
+pub mod container;
 pub mod native;
 pub mod supervise;
 

@@ -290,10 +290,10 @@ struct Field {
     value: Option<String>,
 }
 
-const WORD: &[&str] = &["STRING", "string"];
-const COUNT: &[&str] = &["UINT", "INT", "number"];
-const FLOAT: &[&str] = &["FLOAT", "number"];
-const LIST: &[&str] = &["ARRAY", "array"];
+const WORD: &[&str] = &["str"];
+const COUNT: &[&str] = &["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "number"];
+const FLOAT: &[&str] = &["f32", "f64", "number"];
+const LIST: &[&str] = &["arr"];
 
 fn field(key: impl Into<String>, kinds: &'static [&'static str], value: Option<String>) -> Field {
     Field { key: key.into(), kinds, value }

@@ -150,19 +150,19 @@ pub(super) fn digest(fixture: &Fixture) -> String {
 fn metadata(fixture: &Fixture) -> Vec<MetadataEntry> {
     let config = &fixture.model.index.config;
     let entry = |key: &str, kind: &str, value: String| MetadataEntry { key: key.into(), kind: kind.into(), value };
-    let count = |key: &str, value: usize| entry(key, "UINT32", value.to_string());
+    let count = |key: &str, value: usize| entry(key, "u32", value.to_string());
     vec![
-        entry("general.architecture", "STRING", "llama".into()),
+        entry("general.architecture", "str", "llama".into()),
         count("llama.block_count", config.n_layers),
         count("llama.context_length", config.n_ctx),
         count("llama.embedding_length", config.hidden_size),
         count("llama.feed_forward_length", config.intermediate_size),
         count("llama.attention.head_count", config.n_heads),
-        entry("llama.attention.layer_norm_rms_epsilon", "FLOAT32", "0.00001".into()),
+        entry("llama.attention.layer_norm_rms_epsilon", "f32", "0.00001".into()),
         count("general.file_type", if fixture.form.quantization == "f32" { 0 } else { 7 }),
         count("general.quantization_version", 2),
-        entry("tokenizer.ggml.model", "STRING", "llama".into()),
-        entry("tokenizer.ggml.tokens", "ARRAY[STRING]", format!("[{}]", config.vocab_size)),
+        entry("tokenizer.ggml.model", "str", "llama".into()),
+        entry("tokenizer.ggml.tokens", "arr[str]", format!("[{}]", config.vocab_size)),
     ]
 }
 

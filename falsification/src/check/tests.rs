@@ -579,7 +579,7 @@ const WRONG_FILES: &[(&str, Tamper, &[&str])] = &[
     ("another source", |_, a| stored(a, |c| c.source[1].1 = "1".repeat(64)), &["ORACLE-ID"]),
     ("a metadata field missing", |_, a| stored(a, |c| c.metadata.retain(|e| !e.key.contains("epsilon"))), &["V2", "DIFF", "F-P5", "INV-convert"]),
     ("a metadata value wrong", |_, a| stored(a, |c| c.metadata.iter_mut().filter(|e| e.key.ends_with("block_count")).for_each(|e| e.value = "9".into())), &["V2", "DIFF", "F-P5", "INV-convert"]),
-    ("a metadata type wrong", |_, a| stored(a, |c| c.metadata.iter_mut().filter(|e| e.key.ends_with("block_count")).for_each(|e| e.kind = "STRING".into())), &["V2", "DIFF", "F-P5", "INV-convert"]),
+    ("a metadata type wrong", |_, a| stored(a, |c| c.metadata.iter_mut().filter(|e| e.key.ends_with("block_count")).for_each(|e| e.kind = "str".into())), &["V2", "DIFF", "F-P5", "INV-convert"]),
     ("a value short", |_, a| values(a, |v| { v.pop(); }), &["SPC-rms", "SPC-signs", "SPC-elements", "C8", "DEBUG", "ROSETTA-DIFF", "HEX"]),
     ("a nan", |_, a| values(a, |v| v[1] = f32::NAN), &["SPC-rms", "SPC-signs", "SPC-elements", "C8", "DEBUG", "ROSETTA-DIFF", "HEX"]),
     ("zeros", |q, a| matrices(q, a, |v| v.fill(0.0)), &["SPC-rms", "SPC-elements", "C8", "DEBUG", "ROSETTA-DIFF", "HEX"]),

@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ground_truth::{Architecture, Checkpoint, Error, KvCache, Model, Sequence, Tokenizer, generate, sketch};
 
-use super::{Artifact, Capabilities, Failure, Format, Logits, Metadata, Op, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
+use super::{
+    Artifact, Capabilities, Container, Failure, Format, Logits, Metadata, Op, Positions, Runtime, Session, StageSketch, Stop, TensorRow,
+    container,
+};
 
 /// The engine, reading artifacts from disk or answering from one checkpoint in memory.
 pub struct NativeRuntime {
@@ -19,6 +22,9 @@ pub struct NativeRuntime {
 
 /// One artifact, ready to answer.
 struct Loaded {
+    path: PathBuf,
+    /// Whether the checkpoint was handed over and not read from the path.
+    in_memory: bool,
     checkpoint: Checkpoint,
     model: Model,
     tokenizer: Option<Tokenizer>,
@@ -64,7 +70,7 @@ impl NativeRuntime {
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_fits(model.config().vocab_size)?;
         }
-        Ok(Loaded { checkpoint, model, tokenizer })
+        Ok(Loaded { path: path.to_owned(), in_memory: self.checkpoint.is_some(), checkpoint, model, tokenizer })
     }
 }
 
@@ -210,6 +216,12 @@ impl Session for NativeSession {
             projections: stage.projections,
         };
         Ok(stages.into_iter().map(stage).collect())
+    }
+
+    fn container(&mut self) -> Result<Container, Failure> {
+        let loaded = &self.0;
+        let read = container::read(&loaded.path, &loaded.checkpoint, loaded.in_memory);
+        read.map_err(|message| Failure::Refused { kind: "file".to_owned(), message })
     }
 
     fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
