@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::check;
+use crate::form::Form;
 
 /// Architectures that a record may name.
 pub const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "gpt2"];
@@ -59,6 +60,9 @@ pub struct Defect {
     /// Architectures to which it applies; empty means all.
     #[serde(default)]
     pub architectures: Vec<String>,
+    /// Columns in which it is tried, `gguf q4_0`; empty means the model as published.
+    #[serde(default)]
+    pub forms: Vec<String>,
     /// Ids of the checks that must turn red.
     #[serde(default)]
     pub kills: Vec<String>,
@@ -77,6 +81,11 @@ impl Defect {
     /// Whether it can be put into a model of this architecture.
     pub fn applies_to(&self, architecture: &str) -> bool {
         self.architectures.is_empty() || self.architectures.iter().any(|name| name == architecture)
+    }
+
+    /// Whether it is tried in this column.
+    pub fn is_for(&self, form: &Form) -> bool {
+        if form.primary { self.forms.is_empty() } else { self.forms.contains(&form.to_string()) }
     }
 }
 
@@ -144,6 +153,12 @@ fn lint(defect: &Defect) -> Result<(), DefectError> {
     }
     if let Some(name) = defect.architectures.iter().find(|name| !ARCHITECTURES.contains(&name.as_str())) {
         return Err(wrong(defect, "architectures", format!("`{name}` is none of {}", ARCHITECTURES.join(", "))));
+    }
+    if defect.kind == Kind::File && defect.forms.is_empty() {
+        return Err(wrong(defect, "forms", "is empty: a defect of a file is tried in the columns that it names"));
+    }
+    if let Some(form) = defect.forms.iter().find(|form| form.split_once(' ').is_none()) {
+        return Err(wrong(defect, "forms", format!("`{form}` is no column, as `gguf q4_0` is one")));
     }
     if !defect.strengths.iter().all(|strength| strength.is_finite()) || !defect.strengths.is_sorted_by(|a, b| a < b) {
         return Err(wrong(defect, "strengths", "must be finite and ascend, weakest first"));

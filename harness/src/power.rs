@@ -27,6 +27,7 @@
 #![expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is on the red side of every comparison")]
 
 mod bench;
+mod neighbours;
 mod plan;
 mod proof;
 mod summary;

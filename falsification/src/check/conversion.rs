@@ -79,8 +79,11 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Types that APR does not have and whose values, as F32, do not lead back to the same bytes.
-const STAYS: [&str; 3] = ["q2_k", "q3_k_m", "q5_k_m"];
+/// Columns most of whose tensors have types that APR does not have, and whose values, as F32, do not lead back to the same bytes.
+const STAYS: [&str; 4] = ["q2_k", "q3_k_m", "q4_k_s", "q5_k_m"];
+
+/// Columns of k-quants all of whose types both formats have, so that bytes are copied.
+const COPIED: [&str; 3] = ["q4_k", "q4_k_m", "q6_k"];
 
 /// Whether a column can go to the other format and come back: from prompts that are no knife edge, which rounding alone may turn.
 fn travels(scope: &Scope, prompt: &crate::golden::PromptEntry) -> bool {
@@ -155,6 +158,9 @@ fn dequantized(case: &Case, answers: &dyn Answers) -> Judged {
 /// Beginning of the keys under which a converter says what it made an artifact from.
 const MAKING: &str = "ground_truth.";
 
+/// What a converter calls an artifact is the name of the file that it read, and which recipe chose the types cannot be told from them.
+const BY_CHANCE: [&str; 2] = ["general.name", "general.file_type"];
+
 /// The first thing in which two files of one format differ.
 fn odds(due: &Container, found: &Container) -> Option<String> {
     if due.tensors.len() != found.tensors.len() {
@@ -172,7 +178,12 @@ fn odds(due: &Container, found: &Container) -> Option<String> {
     }
     // What an artifact says of its own making differs by who made it from what.
     let plain = |container: &Container| -> Vec<MetadataEntry> {
-        container.metadata.iter().filter(|entry| !entry.key.starts_with(MAKING)).cloned().collect()
+        container
+            .metadata
+            .iter()
+            .filter(|entry| !entry.key.starts_with(MAKING) && !BY_CHANCE.contains(&entry.key.as_str()))
+            .cloned()
+            .collect()
     };
     let (due, found) = (plain(due), plain(found));
     if due.len() != found.len() {
@@ -199,9 +210,14 @@ fn round_trip(case: &Case, answers: &dyn Answers) -> Judged {
     let back = ask::peer(case, &Peer::RoundTrip)?;
     let (mine, other) = (ask::container(answers)?, ask::container(back.as_ref())?);
     let expected = format!("after the way there and back {} tensors with the same bits, and the golden's tokens", mine.tensors.len());
-    let mut compared = 0;
+    let (mut compared, mut left_out) = (0, 0);
     for entry in parameters(case) {
         let (before, after) = (find(&mine, &entry.name)?, find(&other, &entry.name)?);
+        // The head that llama.cpp's legacy recipes keep in Q6_K travels as F32 with the rest.
+        if before.dtype == after.dtype && !is_regular(&before.dtype) && !COPIED.contains(&case.form.quantization.as_str()) {
+            left_out += 1;
+            continue;
+        }
         let is = (&before.dtype, &before.shape, &before.sha256);
         if is != (&after.dtype, &after.shape, &after.sha256) {
             let observed = format!("{} {:?} SHA-256 {}", after.dtype, after.shape, after.sha256);
@@ -210,7 +226,7 @@ fn round_trip(case: &Case, answers: &dyn Answers) -> Judged {
         }
         compared += 1;
     }
-    if mine.values_digest != other.values_digest {
+    if left_out == 0 && mine.values_digest != other.values_digest {
         return Ok(Verdict::falsified(expected, "the same bytes are read as other values").owned_by(Owner::File));
     }
     let greedy = &golden.greedy;

@@ -56,7 +56,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "F-G3-types",
         claim: "F-G3",
-        sentence: "at least half the bytes of the matrices have the type that the column is named after, no matrix has fewer bits, and vectors keep theirs",
+        sentence: "half the elements of the matrices, in mixed recipes a quarter, have the type that the column is named after, no matrix has fewer bits, and vectors keep theirs",
         refuted_by: "a column that is called what it is not, a matrix of a poorer type, a quantized vector",
         per: Per::Cell(|scope| !scope.form.primary),
         breadth: Breadth::Everywhere,
@@ -258,7 +258,9 @@ fn types(case: &Case, answers: &dyn Answers) -> Judged {
         return Err(ask::missing("a column that is named after a type", &format!("{quantization:?}")));
     };
     let least = bits(due).ok_or_else(|| ask::missing("a type that is known", due))?;
-    let expected = format!("half the bytes of the matrices in {due}, none with fewer bits than {least}");
+    // The recipes of two and three bits give most of a small model better types.
+    let share = if least < 4.0 { 4 } else { 2 };
+    let expected = format!("one of {share} elements of the matrices in {due}, none with fewer bits than {least}");
     let (mut of_type, mut all) = (0u64, 0u64);
     for entry in parameters(case) {
         let stored = find(&container, &entry.name)?;
@@ -273,11 +275,12 @@ fn types(case: &Case, answers: &dyn Answers) -> Judged {
         if !(own >= least) {
             return red(format!("a matrix in {}, which has {own} bits", stored.dtype));
         }
-        all = all.saturating_add(stored.bytes);
-        of_type = of_type.saturating_add(if stored.dtype == due { stored.bytes } else { 0 });
+        let n = entry.elements().unwrap_or(0);
+        all = all.saturating_add(n);
+        of_type = of_type.saturating_add(if stored.dtype == due { n } else { 0 });
     }
-    let observed = format!("{of_type} of {all} bytes in {due}");
-    if all == 0 || of_type.saturating_mul(2) < all {
+    let observed = format!("{of_type} of {all} elements in {due}");
+    if all == 0 || of_type.saturating_mul(share) < all {
         return Ok(Verdict::falsified(expected, observed).owned_by(Owner::File));
     }
     Ok(Verdict::corroborated(container.tensors.len(), expected, observed))

@@ -58,6 +58,15 @@ pub struct Scope<'a> {
     pub llama_cpp: bool,
 }
 
+impl Scope<'_> {
+    /// Whether quantization may be expected to keep what this model does. A carried model that was not trained was rescaled so that it does
+    /// not: what its columns lose is a finding, and no user's bound was ever meant for it. Its kernels are judged like all others, against
+    /// the golden of the very values that each column holds.
+    pub fn is_robust(&self) -> bool {
+        self.form.lossless || self.index.trained_by_us || !self.index.carried
+    }
+}
+
 /// What one trial of a check is about.
 #[derive(Clone, Copy)]
 pub enum Per {

@@ -17,7 +17,9 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "TOKEN",
         sentence: "of 32 greedy tokens of a decided text at most 3 differ in int8 and 5 in int4; elsewhere as many would be chosen otherwise on the oracle's text",
         refuted_by: "more of them",
-        per: Per::Source(|scope, prompt| scope.form.is_lossy() && is_canary(prompt) && scope.form.class() != Class::Low),
+        per: Per::Source(|scope, prompt| {
+            scope.form.is_lossy() && scope.is_robust() && is_canary(prompt) && scope.form.class() != Class::Low
+        }),
         breadth: Breadth::Everywhere,
         needs: &[Op::Generate, Op::Logits],
         bounds: &["token.int4", "token.int8"],
@@ -29,7 +31,8 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "int8 differs from the golden in at most one token more than int4 of the same format does, and both are within their bounds",
         refuted_by: "a larger distance, or one of the two out of its bound",
         per: Per::Source(|scope, prompt| {
-            ["q8_0", "q8"].contains(&scope.form.quantization.as_str()) && !scope.form.given && is_canary(prompt) && is_wide(prompt)
+            let int8 = ["q8_0", "q8"].contains(&scope.form.quantization.as_str()) && !scope.form.given;
+            int8 && scope.is_robust() && is_canary(prompt) && is_wide(prompt)
         }),
         breadth: Breadth::Everywhere,
         needs: &[Op::Generate],
@@ -42,7 +45,8 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "after nine of ten prompts at least nine tenths of the ten most likely tokens are the model's, as published",
         refuted_by: "more prompts with less agreement",
         per: Per::Sources(|scope, prompt| {
-            !scope.form.primary && matches!(scope.form.class(), Class::Int8 | Class::Exact) && is_short(prompt)
+            let precise = matches!(scope.form.class(), Class::Int8 | Class::Exact);
+            !scope.form.primary && scope.is_robust() && precise && is_short(prompt)
         }),
         breadth: Breadth::Everywhere,
         needs: &[Op::Logits],

@@ -14,7 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
         refuted_by: "one byte that differs",
         per: Per::Source(|scope, prompt| {
             let precise = matches!(scope.form.class(), Class::Int8 | Class::Exact);
-            prompt.category == "canary" && prompt.margin_class == MarginClass::Wide && precise
+            prompt.category == "canary" && prompt.margin_class == MarginClass::Wide && precise && scope.is_robust()
         }),
         breadth: Breadth::Everywhere,
         needs: &[Op::Generate, Op::Detokenize],

@@ -4,6 +4,7 @@
 //! them: [`power`](crate::power) tries every check on every defect.
 
 pub mod artifact;
+pub mod file;
 pub mod runtime;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub enum Make {
     Artifact(artifact::Edit),
     /// Stands in front of a runtime.
     Runtime(runtime::Fault),
+    /// Changes a file: the artifact's, or a peer's.
+    File(file::Target, file::Edit),
 }
 
 /// A record and its function.
@@ -43,7 +46,8 @@ pub fn planted(records: &'static [Defect]) -> Result<Vec<Planted>, String> {
     let mut makes: BTreeMap<&str, Make> = BTreeMap::new();
     makes.extend(artifact::EDITS.iter().map(|(id, edit)| (*id, Make::Artifact(*edit))));
     makes.extend(runtime::FAULTS.iter().map(|(id, fault)| (*id, Make::Runtime(*fault))));
-    let declared = artifact::EDITS.len() + runtime::FAULTS.len();
+    makes.extend(file::EDITS.iter().map(|(id, target, edit)| (*id, Make::File(*target, *edit))));
+    let declared = artifact::EDITS.len() + runtime::FAULTS.len() + file::EDITS.len();
     let mut wrong: Vec<String> = Vec::new();
     if makes.len() != declared {
         wrong.push(format!("{} functions share {} ids", declared, makes.len()));
@@ -51,7 +55,9 @@ pub fn planted(records: &'static [Defect]) -> Result<Vec<Planted>, String> {
     let mut planted = Vec::new();
     for record in records {
         match (record.kind, makes.remove(record.id.as_str())) {
-            (Kind::Artifact, Some(make @ Make::Artifact(_))) | (Kind::Runtime, Some(make @ Make::Runtime(_))) => {
+            (Kind::Artifact, Some(make @ Make::Artifact(_)))
+            | (Kind::Runtime, Some(make @ Make::Runtime(_)))
+            | (Kind::File, Some(make @ Make::File(..))) => {
                 planted.push(Planted { record, make });
             }
             (_, None) => wrong.push(format!("`{}` has a record and no function", record.id)),

@@ -10,21 +10,24 @@ use ground_truth_falsification::defect::{Defect, Kind};
 use ground_truth_falsification::form::Form;
 use ground_truth_falsification::golden::{Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use ground_truth_falsification::metric::{relative_rms, widen};
-use ground_truth_falsification::observation::{Answer, Answers, Failure, NoPeers, Op, Question, Stop};
+use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
 
+use super::neighbours::{self, Neighbours, Street};
 use super::plan::holds_a_runtime_against_itself;
 use super::table::{Found, Key};
 use crate::defect::Make;
 use crate::defect::artifact::Surgery;
+use crate::defect::file;
 use crate::defect::runtime::{Layered, Setting, remembered};
 use crate::golden_store::GoldenStore;
 use crate::guard;
+use crate::make::Step;
 use crate::observe::{Memory, Observer, Sessions};
 use crate::runtime::native::NativeRuntime;
 use crate::runtime::supervise::Deadlines;
-use crate::runtime::{Artifact, Runtime};
+use crate::runtime::{Artifact, Format, Runtime};
 
 /// How long a request may take. The slowest one of a carried model takes a tenth of a second.
 const DEADLINES: Deadlines = Deadlines::of(Duration::from_secs(30));
@@ -49,6 +52,8 @@ pub struct Bed {
     pub store: GoldenStore,
     /// The column.
     pub form: Form,
+    /// The folder of the model as published.
+    model: Artifact,
     opened: OnceLock<Result<Arc<Opened>, String>>,
 }
 
@@ -62,15 +67,29 @@ pub struct Opened {
     pub tolerances: Tolerances,
     /// The model as it should be.
     pub checkpoint: Checkpoint,
+    /// What is loaded: of a column, where it was converted to.
+    pub artifact: Artifact,
     clean: (Sessions, Memory),
     remembered: Arc<dyn Runtime>,
+    street: Arc<Street>,
+    /// Where a converted artifact lies, as long as anybody asks.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Bed {
     /// A bed; nothing is read yet.
     pub fn new(index: Arc<Index>, store: GoldenStore, artifact: Artifact) -> Self {
         let prompts = chosen(&index);
-        Bed { name: index.model.clone(), form: Form::published(&index.dtype), index, prompts, artifact, store, opened: OnceLock::new() }
+        let form = Form::published(&index.dtype);
+        Bed { name: index.model.clone(), form, index, prompts, model: artifact.clone(), artifact, store, opened: OnceLock::new() }
+    }
+
+    /// The same model in a column, which is made when something is asked.
+    pub fn converted(index: Arc<Index>, store: GoldenStore, published: Artifact, format: Format, quantization: &str) -> Self {
+        let form = Form::converted(format.name(), quantization, &index.dtype);
+        let artifact = Artifact { format, quantization: quantization.to_owned(), ..published.clone() };
+        let name = format!("{}-{format}-{quantization}", index.model);
+        Bed { name, form, artifact, ..Bed::new(index, store, published) }
     }
 
     /// What is known of it without opening a file.
@@ -101,11 +120,22 @@ impl Bed {
             prompts.push((place, Arc::new(self.store.prompt(entry)?)));
         }
         let tolerances = Tolerances::committed().map_err(|error| error.to_string())?;
-        let checkpoint = Checkpoint::open(&self.artifact.path).map_err(|error| error.to_string())?;
-        let native: Arc<dyn Runtime> = Arc::new(NativeRuntime::with_checkpoint(checkpoint.clone()));
+        let (mut artifact, mut folder) = (self.artifact.clone(), None);
+        if !self.form.primary {
+            let said = |failure: Failure| failure.to_string();
+            let types = neighbours::types(artifact.format, &artifact.quantization).map_err(said)?;
+            let (path, made) = neighbours::convert(&self.model.path, vec![Step { format: artifact.format, types }]).map_err(said)?;
+            (artifact.path, folder) = (path, Some(made));
+        }
+        let checkpoint = Checkpoint::open(&artifact.path).map_err(|error| error.to_string())?;
+        let native: Arc<dyn Runtime> = match self.form.primary {
+            true => Arc::new(NativeRuntime::with_checkpoint(checkpoint.clone())),
+            false => Arc::new(NativeRuntime::new()),
+        };
         let remembered: Arc<dyn Runtime> = Arc::new(remembered(native));
-        let clean = (Sessions::new(Arc::clone(&remembered), self.artifact.clone(), DEADLINES), Memory::default());
-        Ok(Opened { golden, prompts, tolerances, checkpoint, clean, remembered })
+        let clean = (Sessions::new(Arc::clone(&remembered), artifact.clone(), DEADLINES), Memory::default());
+        let street = Arc::new(Street::new(self.model.clone()));
+        Ok(Opened { golden, prompts, tolerances, checkpoint, artifact, clean, remembered, street, _folder: folder })
     }
 
     /// The prompts on which a check under [`Per::Prompt`] is tried, as places in the index: those of the chosen ones that it applies to,
@@ -194,6 +224,7 @@ impl std::fmt::Debug for Make {
         f.write_str(match self {
             Make::Artifact(_) => "artifact",
             Make::Runtime(_) => "runtime",
+            Make::File(..) => "file",
         })
     }
 }
@@ -218,6 +249,9 @@ pub struct Bench {
 struct Live {
     sessions: Sessions,
     memory: Memory,
+    neighbours: Neighbours,
+    /// Where a file with a fault lies.
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// What became of one check on one defect.
@@ -272,7 +306,8 @@ impl Bench {
             strength,
         };
         Ok(match self.plant {
-            Plant::Control => Arc::new(NativeRuntime::with_checkpoint(opened.checkpoint.clone())),
+            Plant::Control if self.bed.form.primary => Arc::new(NativeRuntime::with_checkpoint(opened.checkpoint.clone())),
+            Plant::Control | Plant::Defect(Make::File(..), _) => Arc::new(NativeRuntime::new()),
             Plant::Layered => Arc::new(Layered::new(Arc::clone(&opened.remembered), Box::new(|_| Box::new(|request, next| next(request))))),
             Plant::Defect(Make::Artifact(edit), strength) => {
                 let mut checkpoint = opened.checkpoint.clone();
@@ -289,8 +324,22 @@ impl Bench {
     fn make(&self, opened: &Opened) -> Result<Arc<Live>, String> {
         let hangs = self.record.is_some_and(|record| record.errors.iter().any(|kind| kind == ErrorKind::Timeout.name()));
         let deadlines = if hangs { IMPATIENT } else { DEADLINES };
-        let sessions = Sessions::new(self.runtime(opened)?, self.bed.artifact.clone(), deadlines);
-        Ok(Arc::new(Live { sessions, memory: Memory::default() }))
+        let (mut artifact, mut folder, mut fault) = (opened.artifact.clone(), None, None);
+        match self.plant {
+            Plant::Defect(Make::File(file::Target::Artifact, edit), _) => {
+                let made = tempfile::tempdir().map_err(|error| error.to_string())?;
+                let name = artifact.path.file_name().ok_or("an artifact without a name")?;
+                let path = made.path().join(name);
+                std::fs::copy(&artifact.path, &path).map_err(|error| error.to_string())?;
+                neighbours::operate(&path, edit)?;
+                (artifact.path, folder) = (path, Some(made));
+            }
+            Plant::Defect(Make::File(file::Target::Peer(peer), edit), _) => fault = Some((peer(), edit)),
+            _ => {}
+        }
+        let sessions = Sessions::new(self.runtime(opened)?, artifact.clone(), deadlines);
+        let neighbours = Neighbours { street: Arc::clone(&opened.street), artifact, fault, made: Mutex::default() };
+        Ok(Arc::new(Live { sessions, memory: Memory::default(), neighbours, _folder: folder }))
     }
 
     /// What all checks share; for a runtime defect, sessions of its own for each check, because what such a runtime answers may depend on
@@ -363,12 +412,12 @@ impl Bench {
                 all.push(opened.prompt(place)?);
             }
         }
-        let case = |prompt, perplexity| Case {
+        let case = |golden, perplexity| Case {
             model: &opened.golden,
             form: &self.bed.form,
-            peers: &NoPeers,
-            prompt,
-            source: prompt,
+            peers: &live.neighbours,
+            prompt: golden,
+            source: golden,
             sources: &all,
             perplexity,
             dequantized: None,

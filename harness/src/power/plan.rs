@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ground_truth_falsification::check::{self, Check, Per};
+use ground_truth_falsification::check::{self, Breadth, Check, Per};
 use ground_truth_falsification::defect::{self, Defect, Kind};
 use ground_truth_falsification::observation::Op;
 
@@ -68,6 +68,11 @@ fn is_about_a_text(check: &Check) -> bool {
     check.id == "PUBLISHED" || check.needs.contains(&Op::Tokenize) && check.needs.contains(&Op::Logits)
 }
 
+/// Whether a check makes other artifacts out of the one that it judges.
+fn is_about_conversions(check: &Check) -> bool {
+    ["F-P1", "F-P5", "INV-convert", "ROUNDTRIP"].contains(&check.id)
+}
+
 /// Claims that hold a runtime against itself, and the context limit: a defect of an artifact does not touch them, and the suite would spend
 /// most of its time on them. On each artifact defect they are tried in one model, the smallest that it applies to, and on one prompt.
 const AGAINST_ITSELF: [&str; 4] = ["F-P3", "INV", "F-E2", "F-E5"];
@@ -92,7 +97,8 @@ impl Plan {
         for bed in &beds {
             let applicable = applicable(bed);
             let light: Vec<_> = applicable.iter().copied().filter(|check| !is_about_a_text(check)).collect();
-            for planted in planted.iter().filter(|planted| planted.record.applies_to(&bed.index.architecture)) {
+            let here = |record: &Defect| record.applies_to(&bed.index.architecture) && record.is_for(&bed.form);
+            for planted in planted.iter().filter(|planted| here(planted.record)) {
                 let record = planted.record;
                 let smaller = |other: &&Arc<Bed>| other.size() < bed.size() && record.applies_to(&other.index.architecture);
                 let named = |check: &&&'static Check| record.kills.iter().chain(&record.spares).any(|id| id == check.id);
@@ -101,6 +107,10 @@ impl Plan {
                     checks.retain(|check| !holds_a_runtime_against_itself(check));
                 }
                 checks.extend(applicable.iter().filter(|check| is_about_a_text(check)).filter(named));
+                checks.retain(|check| !is_about_conversions(check) || named(&check));
+                // What looks at neither the file nor its values is the same code in every column.
+                let looks = |check: &Check| check.needs.iter().any(|op| matches!(op, Op::Container | Op::Weights));
+                checks.retain(|check| bed.form.primary || looks(check) || named(&check));
                 checks.sort_by_key(|check| applicable.iter().position(|other| other.id == check.id));
                 if record.refused.is_some() {
                     checks.clear();
@@ -114,7 +124,8 @@ impl Plan {
                 }
             }
             let layered = if beds.iter().any(|other| other.size() < bed.size()) { &light } else { &applicable };
-            for (name, plant, checks) in [("control", Plant::Control, &applicable), ("control-layered", Plant::Layered, layered)] {
+            let controls = [("control", Plant::Control, &applicable), ("control-layered", Plant::Layered, layered)];
+            for (name, plant, checks) in controls.into_iter().take(if bed.form.primary { 2 } else { 1 }) {
                 benches.push(Bench::new((name.to_owned(), bed.name.clone()), bed, plant, None, checks));
             }
         }
@@ -147,7 +158,7 @@ impl Plan {
                 }
             }
         }
-        for (bed, of) in self.beds.iter().enumerate() {
+        for (bed, of) in self.beds.iter().enumerate().filter(|(_, of)| of.form.primary) {
             let tensors = of.index.tensors.iter().enumerate();
             tasks.extend(tensors.map(|(tensor, entry)| (format!("alive::{}::{}", entry.name, of.name), Task::Alive { bed, tensor })));
         }
@@ -233,8 +244,13 @@ impl Plan {
 }
 
 fn applies(check: &Check, bed: &Bed) -> bool {
+    if check.breadth == Breadth::Published && !bed.form.primary {
+        return false;
+    }
     match check.per {
         Per::Cell(applies) => applies(&bed.scope()),
+        // What is judged against the golden of the values themselves is the same code in every column.
+        Per::Prompt(_) if !bed.form.primary && check.id != "ROUNDTRIP" => false,
         Per::Prompt(_) | Per::Source(_) | Per::Sources(_) => !bed.prompts_of(check).is_empty(),
         Per::Perplexity(applies) => bed.index.perplexity.iter().any(|file| applies(&bed.scope(), matrix::text_name(file))),
     }
@@ -251,6 +267,19 @@ fn records(workspace: &Workspace) -> Result<&'static [Defect], String> {
     Ok(Vec::leak(records))
 }
 
+/// The model that is tried in columns too: the smallest.
+const WITH_COLUMNS: &str = "llama-tiny";
+
+/// The columns: one of each kind of grid, in both formats.
+const COLUMNS: [(Format, &str); 6] = [
+    (Format::Gguf, "f32"),
+    (Format::Gguf, "f16"),
+    (Format::Gguf, "q8_0"),
+    (Format::Gguf, "q4_0"),
+    (Format::Gguf, "q4_k_m"),
+    (Format::Apr, "q4"),
+];
+
 /// The carried models that have a golden and were trained here: `llama-outlier` is the function of `llama-tiny` at other scales, and would
 /// show every defect a second time.
 fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
@@ -264,7 +293,13 @@ fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
         let path: PathBuf = model.path.clone();
         let store = GoldenStore::new(workspace, &entry.golden, &path);
         let quantization = index.dtype.to_ascii_lowercase();
-        let artifact = Artifact { model: index.model.clone(), format: Format::Safetensors, quantization, path };
+        let artifact = Artifact { model: index.model.clone(), format: Format::Safetensors, quantization, path: path.clone() };
+        if index.model == WITH_COLUMNS {
+            for (format, quantization) in COLUMNS {
+                let store = GoldenStore::new(workspace, &entry.golden, &path);
+                beds.push(Arc::new(Bed::converted(Arc::clone(index), store, artifact.clone(), format, quantization)));
+            }
+        }
         beds.push(Arc::new(Bed::new(Arc::clone(index), store, artifact)));
     }
     beds

@@ -23,10 +23,11 @@ pub(super) fn text(bureau: &Bureau, elapsed: Duration) -> String {
     let tried = plan.benches.iter().filter(|bench| bench.record.is_some()).count();
     let _ = writeln!(
         text,
-        "defects       {} ({} artifact, {} runtime); {tried} in all, at each strength and in each of {} models",
+        "defects       {} ({} artifact, {} runtime, {} file); {tried} in all, at each strength and in each of {} models",
         plan.defects.len(),
         kind(Kind::Artifact),
         kind(Kind::Runtime),
+        kind(Kind::File),
         plan.beds.len()
     );
     if let Ok(table) = &bureau.table {

@@ -217,7 +217,12 @@ fn safetensors(checkpoint: &Checkpoint) -> Result<Container, String> {
         container.files.push(stored);
         container.tensors.extend(tensors);
         let metadata = header.get("__metadata__").and_then(serde_json::Value::as_object);
-        container.metadata.extend(metadata.into_iter().flatten().map(|(key, value)| json_entry(key, value)));
+        for entry in metadata.into_iter().flatten().map(|(key, value)| json_entry(key, value)) {
+            // Every shard says it again.
+            if !container.metadata.contains(&entry) {
+                container.metadata.push(entry);
+            }
+        }
     }
     Ok(container)
 }

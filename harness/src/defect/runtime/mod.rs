@@ -6,6 +6,7 @@ mod echo;
 mod faults;
 mod layer;
 mod lies;
+mod stored;
 
 use std::sync::Arc;
 
@@ -71,4 +72,20 @@ pub const FAULTS: &[(&str, Fault)] = &[
     ("metadata-field-missing", lies::metadata_field_missing),
     ("tensor-unlisted", lies::tensor_unlisted),
     ("sketch-stages-shifted", lies::sketch_stages_shifted),
+    // What is said of the file.
+    ("container-format-wrong", stored::format_wrong),
+    ("container-version-odd", stored::version_odd),
+    ("container-cut-short", stored::cut_short),
+    ("container-magic-odd", stored::magic_odd),
+    ("container-tensor-unlisted", stored::tensor_unlisted),
+    ("container-row-lost", stored::row_lost),
+    ("container-misaligned", stored::misaligned),
+    ("container-warns", stored::warns),
+    ("container-heads-late", stored::heads_late),
+    ("container-names-moved", stored::names_moved),
+    ("container-digest-stale", stored::digest_stale),
+    ("vocabulary-misreported", stored::vocabulary_misreported),
+    ("container-types-poorer", stored::types_poorer),
+    ("weights-backwards", stored::weights_backwards),
+    ("second-text-differs", stored::second_text_differs),
 ];
