@@ -190,20 +190,21 @@ def every_column(folder: Path, golden: Path, binary: Path, names: tuple[str, ...
         if column in LOSSLESS[dtype] or only and column not in only:
             continue
 
-        def run() -> int:
-            status = 0
-            with tempfile.TemporaryDirectory() as scratch:
-                for name, (path, digest) in columns_of(folder, Path(scratch), binary, column).items():
-                    index = golden / "dequantized" / name / "index.json"
-                    if digests:
-                        due = json.loads(index.read_text())["values_digest"] if index.is_file() else "no golden"
-                        status |= int(due != digest)
-                        print(f"{golden.name} {name}: {'same values' if due == digest else f'values {digest}, the golden is of {due}'}")
-                    else:
-                        status |= one(folder, path, golden, name, names, check)
-            return status
-
-        failed |= int(in_child(run) != 0)
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                files = columns_of(folder, Path(scratch), binary, column)
+            except Refusal as refusal:
+                print(f"dequantized: {golden.name}: {refusal}", file=sys.stderr)
+                failed = 1
+                continue
+            for name, (path, digest) in files.items():
+                if not digests:
+                    failed |= int(in_child(lambda: one(folder, path, golden, name, names, check)) != 0)
+                    continue
+                index = golden / "dequantized" / name / "index.json"
+                due = json.loads(index.read_text())["values_digest"] if index.is_file() else "no golden"
+                failed |= int(due != digest)
+                print(f"{golden.name} {name}: {'same values' if due == digest else f'values {digest}, the golden is of {due}'}", flush=True)
     return failed
 
 
