@@ -234,6 +234,7 @@ fn configurations_travel(#[case] config: Json) {
 #[case(llama(json!({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 8, "max_window_layers": 1})), "sliding_window")]
 #[case(llama(json!({"model_type": "qwen2", "rope_scaling": {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}})), "rope_scaling")]
+#[case(llama(json!({"model_type": "qwen2", "head_dim": 10})), "head_dim")]
 #[case(llama(json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "truncate": false}})), "rope_scaling.truncate")]
 #[case(llama(json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": 16}})), "rope_scaling.beta_fast")]
 #[case(llama(json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16.5}})),
@@ -284,6 +285,10 @@ fn a_key_that_is_due_is_named(#[case] key: &'static str) {
 #[case("general.type", Value::String("adapter".to_owned()))]
 #[case("llama.block_count", Value::U32(1_000_000_000))]
 #[case("llama.block_count", Value::U32(0))]
+#[case("llama.embedding_length", Value::U32(28))]
+#[case("llama.embedding_length", Value::U32(4_000_000_000))]
+#[case("llama.feed_forward_length", Value::U32(4_000_000_000))]
+#[case("llama.context_length", Value::U32(4_000_000_000))]
 #[case("llama.block_count", Value::String("2".to_owned()))]
 #[case("llama.block_count", Value::F32(2.0))]
 #[case("llama.attention.head_count", Value::U32(0))]
@@ -319,7 +324,6 @@ fn a_value_that_cannot_be_is_refused_by_key(#[case] key: &'static str, #[case] v
 }
 
 #[rstest]
-#[case("llama.embedding_length", Value::U32(28))]
 #[case("llama.feed_forward_length", Value::U32(41))]
 #[case("llama.attention.head_count", Value::U32(2))]
 #[case("llama.attention.head_count_kv", Value::U32(4))]

@@ -102,11 +102,14 @@ fn refuse_what_has_no_words(config: &Config) -> Checked<()> {
     let activation = if is_gpt2 { Activation::GeluTanh } else { Activation::Silu };
     let (field, due) = if is_gpt2 { ("activation_function", "it is the tanh approximation of GELU") } else { ("hidden_act", "it is SiLU") };
     let window = config.windows.iter().flatten().find(|window| **window < config.n_ctx);
+    let q_width = config.n_heads * config.head_dim;
+    let is_square = config.architecture == Architecture::Llama || q_width == config.hidden_size;
     let checks = [
         (config.activation == activation, field, format!("{:?}", config.activation), due),
         (!is_gpt2 || config.intermediate_size == 4 * config.hidden_size, "n_inner", config.intermediate_size.to_string(), "it is 4 n_embd"),
         (config.scale_attn_weights, "scale_attn_weights", "false".to_owned(), "scores are always scaled"),
         (!config.scale_attn_by_inverse_layer_idx, "scale_attn_by_inverse_layer_idx", "true".to_owned(), "blocks are all scaled alike"),
+        (is_square, "head_dim", config.head_dim.to_string(), "llama.cpp's qwen2 has heads as wide, side by side, as the model"),
         (window.is_none(), "sliding_window", format!("{window:?}"), "attention is always full"),
     ];
     match checks.into_iter().find(|(can_be_said, ..)| !can_be_said) {

@@ -143,8 +143,10 @@ impl<'a> Keys<'a> {
             let (key, found) = (self.key(name), value.described());
             return Err(GgufError::WrongType { key, expected: "a whole number", found });
         };
-        let in_range = u64::try_from(number).ok().filter(|n| (1..=u64::from(u32::MAX)).contains(n));
-        in_range.map(Some).ok_or_else(|| self.bad(name, "a whole number from 1 to 2^32 - 1"))
+        // The bounds of `Config`, held here so that the refusal names the key.
+        let limit = if name.contains("context_length") { 1 << 28 } else { 1 << 24 };
+        let in_range = u64::try_from(number).ok().filter(|n| (1..=limit).contains(n));
+        in_range.map(Some).ok_or_else(|| self.bad(name, format!("a whole number from 1 to {limit}")))
     }
 
     fn required<T>(self, name: &str, value: Option<T>) -> Checked<T> {
@@ -229,7 +231,7 @@ pub(super) fn config(keys: Keys, tensors: &[TensorInfo], factors: Option<&[f32]>
     let mut put = |field: &str, value: Json| drop(config.insert(field.to_owned(), value));
     put("model_type", json!(keys.architecture.name()));
     put("architectures", json!([keys.architecture.class()]));
-    put("vocab_size", json!(vocab_size(keys, tensors)?));
+    put("vocab_size", json!(vocab_size(keys, tensors, width)?));
     put("tie_word_embeddings", json!(!has("output.weight")));
     put("bos_token_id", json!(keys.metadata.id("tokenizer.ggml.bos_token_id")?));
     put("eos_token_id", eos(keys.metadata)?);
@@ -288,9 +290,12 @@ fn head_dim(keys: Keys, width: u64, n_heads: u64) -> Checked<u64> {
 }
 
 /// The rows of the embedding, which what the keys say must not contradict.
-fn vocab_size(keys: Keys, tensors: &[TensorInfo]) -> Checked<u64> {
+fn vocab_size(keys: Keys, tensors: &[TensorInfo], width: u64) -> Checked<u64> {
     let embedding = tensors.iter().find(|info| info.name == "token_embd.weight");
     let rows = match embedding.map(|info| info.shape.as_slice()) {
+        Some(&[_, columns]) if columns as u64 != width => {
+            return Err(keys.bad("embedding_length", format!("the width of token_embd.weight ({columns})")));
+        }
         Some(&[rows, _]) => rows as u64,
         Some(_) => {
             let why = "is no matrix, a row for each token is due".to_owned();
