@@ -58,7 +58,7 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "CROSS-RUNTIME",
         sentence: "llama.cpp, reading the same values, generates the same tokens; after a tie it does so from its own token",
         refuted_by: "another token where llama.cpp's own margin is above its tie floor for this type, or one that it does not list",
-        per: Per::Source(|scope, prompt| scope.llama_cpp && is_canary(prompt)),
+        per: Per::Source(|scope, prompt| scope.llama_cpp && scope.is_robust() && is_canary(prompt)),
         breadth: Breadth::Everywhere,
         needs: &[Op::Generate, Op::Container],
         bounds: CROSS_KEYS,

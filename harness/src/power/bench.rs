@@ -8,7 +8,7 @@ use ground_truth::{Checkpoint, Config};
 use ground_truth_falsification::check::{Case, Check, Per, Scope};
 use ground_truth_falsification::defect::{Defect, Kind};
 use ground_truth_falsification::form::Form;
-use ground_truth_falsification::golden::{Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
+use ground_truth_falsification::golden::{Dequantized, Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use ground_truth_falsification::metric::{relative_rms, widen};
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
 use ground_truth_falsification::tolerance::Tolerances;
@@ -22,6 +22,7 @@ use crate::defect::artifact::Surgery;
 use crate::defect::file;
 use crate::defect::runtime::{Layered, Setting, remembered};
 use crate::golden_store::GoldenStore;
+use crate::golden_store::derived::Derived;
 use crate::guard;
 use crate::make::Step;
 use crate::observe::{Memory, Observer, Sessions};
@@ -52,6 +53,8 @@ pub struct Bed {
     pub store: GoldenStore,
     /// The column.
     pub form: Form,
+    /// The golden of the column's values, where there is one.
+    pub dequantized: Option<Arc<Derived<Dequantized>>>,
     /// The folder of the model as published.
     model: Artifact,
     opened: OnceLock<Result<Arc<Opened>, String>>,
@@ -81,20 +84,37 @@ impl Bed {
     pub fn new(index: Arc<Index>, store: GoldenStore, artifact: Artifact) -> Self {
         let prompts = chosen(&index);
         let form = Form::published(&index.dtype);
-        Bed { name: index.model.clone(), form, index, prompts, model: artifact.clone(), artifact, store, opened: OnceLock::new() }
+        Bed {
+            name: index.model.clone(),
+            form,
+            dequantized: None,
+            index,
+            prompts,
+            model: artifact.clone(),
+            artifact,
+            store,
+            opened: OnceLock::new(),
+        }
     }
 
     /// The same model in a column, which is made when something is asked.
-    pub fn converted(index: Arc<Index>, store: GoldenStore, published: Artifact, format: Format, quantization: &str) -> Self {
+    pub fn converted(
+        index: Arc<Index>,
+        store: GoldenStore,
+        published: Artifact,
+        (format, quantization): (Format, &str),
+        dequantized: Option<Arc<Derived<Dequantized>>>,
+    ) -> Self {
         let form = Form::converted(format.name(), quantization, &index.dtype);
         let artifact = Artifact { format, quantization: quantization.to_owned(), ..published.clone() };
         let name = format!("{}-{format}-{quantization}", index.model);
-        Bed { name, form, artifact, ..Bed::new(index, store, published) }
+        Bed { name, form, artifact, dequantized, ..Bed::new(index, store, published) }
     }
 
     /// What is known of it without opening a file.
     pub fn scope(&self) -> Scope<'_> {
-        Scope { index: &self.index, form: &self.form, dequantized: None, llama_cpp: false }
+        let dequantized = self.dequantized.as_ref().map(|golden| &golden.index);
+        Scope { index: &self.index, form: &self.form, dequantized, llama_cpp: false }
     }
 
     /// By which models are ordered: parameters, then name.
@@ -420,7 +440,7 @@ impl Bench {
             source: golden,
             sources: &all,
             perplexity,
-            dequantized: None,
+            dequantized: self.bed.dequantized.as_ref().map(|golden| &golden.index),
             llama_cpp: None,
             tolerances: &opened.tolerances,
         };

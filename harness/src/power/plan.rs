@@ -297,7 +297,8 @@ fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
         if index.model == WITH_COLUMNS {
             for (format, quantization) in COLUMNS {
                 let store = GoldenStore::new(workspace, &entry.golden, &path);
-                beds.push(Arc::new(Bed::converted(Arc::clone(index), store, artifact.clone(), format, quantization)));
+                let beside = entry.golden.beside.of_values(format, quantization).cloned();
+                beds.push(Arc::new(Bed::converted(Arc::clone(index), store, artifact.clone(), (format, quantization), beside)));
             }
         }
         beds.push(Arc::new(Bed::new(Arc::clone(index), store, artifact)));
