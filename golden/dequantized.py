@@ -49,6 +49,11 @@ COLUMNS = {
     **{f"apr-{q}": {"apr": q} for q in ("q8", "q4", "q4_k", "q6_k")},
 }
 LOSSLESS = {"F32": ("f32",), "F16": ("f32", "f16"), "BF16": ("f32", "bf16")}
+# The type that a column is named after; a model whose rows no block of it divides has no such column.
+NAMED = {
+    "f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0", "q4_0": "Q4_0", "q4_1": "Q4_1", "q5_0": "Q5_0", "q5_1": "Q5_1", "q2_k": "Q2_K", "q3_k_m": "Q3_K",
+    "q4_k_s": "Q4_K", "q4_k_m": "Q4_K", "q5_k_m": "Q5_K", "q6_k": "Q6_K", "apr-q8": "AprQ8", "apr-q4": "AprQ4", "apr-q4_k": "Q4_K", "apr-q6_k": "Q6_K",
+}
 SUFFIX = {"safetensors": "safetensors", "gguf": "gguf", "apr": "apr"}
 BINARY = ROOT / "target" / "debug" / "ground-truth"
 
@@ -176,7 +181,11 @@ def columns_of(folder: Path, scratch: Path, binary: Path, column: str) -> dict[s
     out: dict[str, tuple[Path, str]] = {}
     for form, name in sorted(COLUMNS[column].items(), key=lambda item: item[0] != "gguf"):
         path = converted(binary, folder, scratch, form, name)
-        digest = artifact.values_digest(artifact.parameters(Artifact(path), tied))
+        file = Artifact(path)
+        if NAMED[column] not in file.types.values():
+            print(f"{folder.name} {column}: no tensor is {NAMED[column]}, so there is no such column")
+            continue
+        digest = artifact.values_digest(artifact.parameters(file, tied))
         if digest not in {other for _, other in out.values()}:
             out[f"{form}-{column}" if out else column] = path, digest
     return out
