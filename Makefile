@@ -1,7 +1,7 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
 .PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-ppl check-tensors power \
-        train oracle oracle-check golden-dequantized golden-llama-cpp vectors fuzz-configs fuzz-llama-cpp ci recheck clean uv
+        train oracle oracle-check golden-dequantized golden-llama-cpp vectors fuzz-configs fuzz-llama-cpp crash ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
 MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
@@ -76,6 +76,10 @@ fuzz-llama-cpp: uv ## random folders, converted to GGUF, loaded by llama.cpp and
 	cargo build -p ground-truth-harness --bin ground-truth
 	work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
 	$(UV) run golden/random_models.py "$$work" --gguf --count $(or $(COUNT),12) --seed $(or $(SEED),1) && $(UV) run golden/random_llama_cpp.py "$$work"/*
+
+crash: ## 20 SIGKILLs over a conversion of 200 MB, one onto a full disk, and the memory of one of 2 GB
+	cargo test --test convert -- --include-ignored crash:: --nocapture
+	cargo test --test convert -- --include-ignored memory:: --nocapture
 
 ci: ## what must pass before a change lands
 	.ci/run
