@@ -105,7 +105,7 @@ fn fields(a: serde_json::Map<String, serde_json::Value>, b: serde_json::Map<Stri
 }
 
 /// The tensors by their full names. A head that is tied to the embedding is the embedding.
-fn tensors<'a>((checkpoint, config): &'a (Checkpoint, Config)) -> std::collections::BTreeMap<String, &'a Tensor> {
+fn tensors((checkpoint, config): &(Checkpoint, Config)) -> std::collections::BTreeMap<String, &Tensor> {
     let prefix = if config.architecture == Architecture::Gpt2 { "transformer." } else { "model." };
     let full = |name: &str| if name.starts_with(prefix) || name == "lm_head.weight" { name.to_owned() } else { format!("{prefix}{name}") };
     let mut tensors: std::collections::BTreeMap<_, _> = checkpoint.tensors.iter().map(|(name, tensor)| (full(name), tensor)).collect();
