@@ -80,7 +80,7 @@ pub fn not_applicable(index: &Index, column: Column) -> Option<String> {
     for (i, (_, shape)) in tensors.iter().enumerate().filter(|(_, (_, shape))| shape.len() > 1) {
         let (bytes, row) = (dtypes.get(i)?.bytes_of(shape)?, *shape.last()?);
         all += bytes;
-        if column.format == Format::Gguf && !row.is_multiple_of(block) {
+        if column.format != Format::Safetensors && !row.is_multiple_of(block) {
             fallen_back += bytes;
             narrowest = narrowest.min(row);
         }
@@ -126,6 +126,33 @@ mod tests {
         let names: BTreeSet<_> = Column::all().map(|column| format!("{}::{}", column.format, column.quantization)).collect();
         assert_eq!(names.len(), 24);
         assert_eq!(Column::all().count(), 24);
+    }
+
+    fn index(model: &str) -> Index {
+        let file = format!("{}/../golden/{model}/index.json", env!("CARGO_MANIFEST_DIR"));
+        Index::parse(&std::fs::read(&file).unwrap(), &file).unwrap()
+    }
+
+    #[test]
+    fn blocks_of_256_do_not_divide_rows_of_64() {
+        let (narrow, wide) = (index("stories260K"), index("llama-tiny"));
+        let without: Vec<String> = Column::all()
+            .filter(|column| not_applicable(&narrow, *column).is_some_and(|why| why.starts_with("64-wide rows")))
+            .map(|column| format!("{} {}", column.format, column.quantization))
+            .collect();
+        let k_quants = ["gguf q2_k", "gguf q3_k_m", "gguf q4_k_s", "gguf q4_k_m", "gguf q5_k_m", "gguf q6_k", "apr q4_k", "apr q6_k"];
+        assert_eq!(without, k_quants);
+        assert_eq!(Column::all().find_map(|column| not_applicable(&wide, column)), None);
+    }
+
+    #[test]
+    fn the_sample_is_what_was_asked_of_other_values_else_a_few_short_prompts() {
+        let index = index("llama-tiny");
+        let asked: Vec<PromptEntry> = index.prompts.iter().filter(|prompt| prompt.name.starts_with("unicode")).cloned().collect();
+        let named = |places: Vec<usize>| places.iter().map(|i| index.prompts[*i].name.clone()).collect::<Vec<_>>();
+        assert_eq!(named(sample(&index, Some(&asked))), asked.iter().map(|prompt| prompt.name.clone()).collect::<Vec<_>>());
+        assert_eq!(sample(&index, None).len(), SAMPLE);
+        assert!(sample(&index, None).iter().all(|i| index.prompts[*i].n_prompt > 1));
     }
 
     #[test]

@@ -49,9 +49,9 @@ impl From<Column> for Way {
 }
 
 impl Way {
-    /// The key of what becomes of these files (name and SHA-256).
-    pub fn key(&self, files: &BTreeMap<String, String>) -> Key {
-        Key::of(files, CONVERTER, &format!("{:?}", self.0))
+    /// The key of what becomes of `source`, which consists of these files (name and SHA-256). Its name is in what is made of it.
+    pub fn key(&self, source: &Path, files: &BTreeMap<String, String>) -> Key {
+        Key::of(files, CONVERTER, &format!("{} {:?}", stem(source), self.0))
     }
 }
 
@@ -60,6 +60,7 @@ impl Way {
 /// # Errors
 /// The first refusal, by the engine's own word.
 pub fn convert(source: &Path, way: &Way, folder: &Path) -> Result<Product, Failure> {
+    let stem = stem(source);
     let mut from = source.to_path_buf();
     let mut product = None;
     for (i, step) in way.0.iter().enumerate() {
@@ -67,14 +68,14 @@ pub fn convert(source: &Path, way: &Way, folder: &Path) -> Result<Product, Failu
         let inner = if is_last { folder.to_path_buf() } else { folder.join(format!("step-{i}")) };
         fs::create_dir_all(&inner).map_err(|error| io(&inner, &error))?;
         let name = match step.format {
-            Format::Safetensors => "model",
-            Format::Gguf => "model.gguf",
-            Format::Apr => "model.apr",
+            Format::Safetensors => stem.clone(),
+            Format::Gguf => format!("{stem}.gguf"),
+            Format::Apr => format!("{stem}.apr"),
         };
-        let to = inner.join(name);
+        let to = inner.join(&name);
         let notes = convert_step(&from, *step, &to)?;
         if is_last {
-            product = Some(Product { artifact: name.to_owned(), values_digest: values_digest(&to)?, notes });
+            product = Some(Product { artifact: name, values_digest: values_digest(&to)?, notes });
         }
         from = to;
     }
@@ -87,6 +88,12 @@ pub fn convert(source: &Path, way: &Way, folder: &Path) -> Result<Product, Failu
 
 fn io(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Refused { kind: "io".to_owned(), message: format!("{}: {error}", path.display()) }
+}
+
+/// Files say what they are called: an artifact is called as its model is.
+fn stem(source: &Path) -> String {
+    let stem = if source.is_dir() { source.file_name() } else { source.file_stem() };
+    stem.map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn convert_step(from: &Path, step: Step, to: &Path) -> Result<Vec<String>, Failure> {

@@ -118,7 +118,9 @@ impl Roster {
         let require_all = reader.require_all(settings);
         let mut entries = reader.pair(&models, goldens, data.as_deref(), require_all);
         reader.artifacts(settings, &mut entries);
-        Self { entries, models: models.into_values().collect(), problems: reader.problems.into_iter().collect(), data }
+        let in_data = entries.iter().filter(|entry| entry.is_data).filter_map(|entry| entry.model.clone());
+        let models = models.into_values().chain(in_data).collect();
+        Self { entries, models, problems: reader.problems.into_iter().collect(), data }
     }
 }
 

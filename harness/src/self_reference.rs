@@ -36,6 +36,65 @@ const CHECKS: [&str; 15] = [
     "TENSORS",
 ];
 
+/// Checks that hold a file against the folder that it was made of, or against itself. Where a file is on trial the folder's own answers
+/// stand in for an oracle's, and these are no comparison of a runtime with its own words: two files are compared.
+const OF_FILES: [&str; 26] = [
+    "F-T1",
+    "INSPECT",
+    "F-RS6-ids",
+    "F-RS6-special",
+    "F-P4-decode",
+    "F-E3-encode",
+    "F-E3-decode",
+    "C1",
+    "C2",
+    "C3",
+    "C5",
+    "C6",
+    "C7",
+    "C8",
+    "V1",
+    "V2",
+    "VALIDATE",
+    "LINT",
+    "TREE",
+    "HEX",
+    "DEBUG",
+    "ORACLE-ID",
+    "SPC-rms",
+    "SPC-signs",
+    "SPC-elements",
+    "ROSETTA-DIFF",
+];
+
+/// Texts whose tokens are compared between a folder and a file made of it: what tokenizers are known to differ in.
+const TOKENIZED: [&str; 24] = [
+    "",
+    " ",
+    "  two  spaces   three",
+    " leading and trailing ",
+    "\ttab\nnewline\r\n",
+    "don't can't we'll I'm they've",
+    "DON'T CAN'T",
+    "1 12 123 1234 12345 123456",
+    "3.14159e-10, 1,000,000",
+    "hello, world! (really?) [yes] {no}",
+    "a-b_c/d\\e|f~g`h^i",
+    "naïve café Ünïcödé",
+    "e\u{301}a\u{300}",
+    "日本語のテキスト",
+    "Привет, мир",
+    "مرحبا بالعالم",
+    "नमस्ते दुनिया",
+    "😀👩\u{200d}👩\u{200d}👧🇫🇷",
+    "\u{200b}\u{feff}\u{202e}zero width",
+    "fn main() { println!(\"{}\", x); }",
+    "<s></s><|endoftext|><unk>",
+    "▁under Ġbpe",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "\u{1}\u{7f}\u{85}",
+];
+
 /// Texts of several kinds; their ids, not their meaning, are what is needed.
 const TEXTS: [(&str, &str); 3] = [
     ("prose", "Once upon a time, a small machine tried to prove itself wrong, and it could not. It tried again the next day."),
@@ -58,6 +117,11 @@ pub struct SelfReference {
 /// The checks that need no oracle, and those that do.
 pub fn checks() -> (Vec<&'static Check>, Vec<&'static Check>) {
     check::all().iter().partition(|check| CHECKS.contains(&check.id))
+}
+
+/// The checks of a file on trial that need no oracle, and those that do.
+pub fn checks_of_files() -> (Vec<&'static Check>, Vec<&'static Check>) {
+    check::all().iter().partition(|check| CHECKS.contains(&check.id) || OF_FILES.contains(&check.id))
 }
 
 impl SelfReference {
@@ -89,15 +153,7 @@ impl SelfReference {
         };
         let architecture = metadata.architecture.ok_or_else(|| lacks("architecture"))?;
         let prompts = TEXTS.iter().map(|(prompt, text)| prompt_of(name, prompt, text, &config, sessions)).collect::<Result<Vec<_>, _>>()?;
-        let cases = prompts
-            .iter()
-            .map(|golden| TokenizerCase {
-                text: golden.prompt.text.clone(),
-                add_special_tokens: true,
-                ids: golden.prompt.ids.clone(),
-                decoded: HexBytes(golden.prompt.text.clone().into_bytes()),
-            })
-            .collect();
+        let cases = tokenized(sessions)?;
         Ok(Self {
             model: ModelGolden {
                 index: index_of(name, architecture, config, &tensors, &prompts),
@@ -161,6 +217,28 @@ fn prompt_of(model: &str, name: &str, text: &str, config: &ModelConfig, sessions
     })
 }
 
+/// What the model's own tokenizer makes of the texts, with special tokens and without. None where there is no tokenizer.
+fn tokenized(sessions: &Sessions) -> Result<Vec<TokenizerCase>, String> {
+    let mut cases = Vec::new();
+    for text in TOKENIZED.iter().copied().chain(TEXTS.iter().map(|(_, text)| *text)) {
+        for add_special in [false, true] {
+            let ids = match sessions.ask(&Question::Tokenize { text: text.to_owned(), add_special }) {
+                Ok(Answer::Ids(ids)) => ids,
+                Ok(_) => return Err("the runtime answers `tokenize` with something else".to_owned()),
+                Err(Failure::Refused { kind, .. }) if kind == "tokenizer" => return Ok(Vec::new()),
+                Err(failure) => return Err(failure.to_string()),
+            };
+            let decoded = match sessions.ask(&Question::Detokenize { ids: ids.clone() }) {
+                Ok(Answer::Bytes(bytes)) => HexBytes(bytes),
+                Ok(_) => return Err("the runtime answers `detokenize` with something else".to_owned()),
+                Err(failure) => return Err(failure.to_string()),
+            };
+            cases.push(TokenizerCase { text: text.to_owned(), add_special_tokens: add_special, ids, decoded });
+        }
+    }
+    Ok(cases)
+}
+
 fn spread(n: usize, vocab_size: usize) -> Vec<u32> {
     let vocab = u64::try_from(vocab_size.max(1)).unwrap_or(u64::MAX);
     (0..n as u64).map(|i| u32::try_from(i * 7919 % vocab).unwrap_or(0)).collect()
@@ -219,6 +297,10 @@ mod tests {
             assert!(known.contains(&id), "no check `{id}` in the catalogue");
         }
         assert!(!with.is_empty());
+        let of_files: Vec<_> = checks_of_files().0.iter().map(|check| check.id).collect();
+        for id in OF_FILES {
+            assert!(of_files.contains(&id), "no check `{id}` in the catalogue");
+        }
     }
 
     #[test]

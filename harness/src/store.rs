@@ -62,6 +62,12 @@ impl Key {
     }
 }
 
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What a maker put into the folder it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {

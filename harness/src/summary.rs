@@ -82,9 +82,16 @@ impl Summary<'_> {
         let coverage = self.matrix.coverage;
         let _ = writeln!(
             text,
-            "coverage      applicable {} / declared {} / total {} (model at hand / declared by the runtime / in the catalogue)",
+            "coverage      applicable {} / declared {} / total {} (model and column at hand / declared by the runtime / in the catalogue)",
             coverage.applicable, coverage.declared, coverage.total
         );
+        if coverage.sampled > 0 {
+            let _ = writeln!(
+                text,
+                "sampled       {} of the catalogue are judged in the published form alone: costly checks, and prompts outside of the sample",
+                count(coverage.sampled, "row")
+            );
+        }
         self.not_tested(&mut text);
         self.not_asked(&mut text);
         self.cost(&mut text);
@@ -119,8 +126,13 @@ impl Summary<'_> {
         let models: BTreeSet<_> = cells.iter().map(|cell| &cell.artifact.model).collect();
         let formats: BTreeSet<_> = cells.iter().map(|cell| cell.artifact.format).collect();
         let runtimes: BTreeSet<_> = cells.iter().map(|cell| &cell.runtime).collect();
-        let prompts: usize = cells.iter().map(|cell| cell.entry.golden.index.prompts.len()).sum();
-        let texts: usize = cells.iter().map(|cell| cell.entry.golden.index.perplexity.len()).sum();
+        let columns: BTreeSet<_> = cells.iter().map(|cell| (cell.artifact.format, cell.form.quantization.as_str())).collect();
+        let given = cells.iter().filter(|cell| cell.form.given).count();
+        let mut models_told = BTreeSet::new();
+        let indexes: Vec<_> =
+            cells.iter().map(|cell| &cell.entry.golden.index).filter(|index| models_told.insert(index.model.as_str())).collect();
+        let prompts: usize = indexes.iter().map(|index| index.prompts.len()).sum();
+        let texts: usize = indexes.iter().map(|index| index.perplexity.len()).sum();
         let id = |task: &Task| match task {
             Task::Problem(_) => None,
             Task::Gate { .. } => Some(matrix::GATE),
@@ -130,11 +142,13 @@ impl Summary<'_> {
         };
         let checks: BTreeSet<_> = self.matrix.rows.iter().filter_map(|row| id(&row.task)).collect();
         format!(
-            "{} x {} x {} = {}; {}; {} and {} over all cells",
+            "{} in {} of {}, {}: {}, {} of them given files; {}; {} and {} over all models",
             count(models.len(), "model"),
+            count(columns.len(), "column"),
             count(formats.len(), "format"),
             count(runtimes.len(), "runtime"),
             count(cells.len(), "cell"),
+            given,
             count(checks.len(), "check"),
             count(prompts, "prompt"),
             count(texts, "text"),
@@ -190,8 +204,12 @@ impl Summary<'_> {
     /// Prompts that the oracle could not be asked about some model, so that no row is missing in silence.
     fn not_asked(&self, text: &mut String) {
         let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut told = BTreeSet::new();
         for cell in &self.matrix.cells {
             let index = &cell.entry.golden.index;
+            if !told.insert(&index.model) {
+                continue;
+            }
             for left in &index.not_asked {
                 reasons.entry(line(&left.reason)).or_default().push(format!("{} {}", line(&index.model), line(&left.name)));
             }

@@ -1,4 +1,6 @@
 use super::*;
+use std::sync::Arc;
+
 use crate::fixture::Fixture;
 
 fn store(fixture: &Fixture) -> GoldenStore {
@@ -162,4 +164,46 @@ fn any_flipped_bit_of_the_index_is_an_error_that_names_it() {
         let said = crate::roster::read_golden(&workspace, &folder).expect_err("a flipped bit was taken");
         assert!(said.contains("golden/a/index.json"), "bit {bit}: {said}");
     }
+}
+
+/// A golden of dequantized values beside the golden of `a`, as the oracle writes it.
+fn beside(fixture: &Fixture) {
+    let prompt = "the golden of one prompt";
+    fixture.write("golden/a/dequantized/q8_0/arithmetic.json", prompt);
+    let index = serde_json::json!({
+        "schema": "ground-truth/dequantized/1", "model": "a", "quantization": "q8_0", "values_digest": "0".repeat(64),
+        "oracle": {"runtime": "transformers", "versions": {"torch": "2"}, "dtype": "float32", "attention": "eager", "threads": 1, "cpu": "a",
+            "generator": "b"},
+        "prompts": [{"name": "arithmetic", "category": "canary", "n_prompt": 3, "n_greedy": 32, "stop": "length", "margin_class": "wide",
+            "full": false}],
+        "files": [{"name": "arithmetic.json", "bytes": prompt.len(), "sha256": escape::hex(&Sha256::digest(prompt))}],
+    });
+    fixture.write("golden/a/dequantized/q8_0/index.json", index.to_string());
+}
+
+#[test]
+fn a_golden_of_values_is_vouched_for_by_its_own_index() {
+    let fixture = Fixture::carrying(&["a"]);
+    beside(&fixture);
+    let workspace = fixture.workspace();
+    let read = || roster::read_golden(&workspace, &fixture.path("golden/a"));
+    let folder = read().unwrap();
+    assert_eq!(GoldenStore::new(&workspace, &folder, &fixture.path("testdata/models/a")).verify(), Ok(()), "it is no foreign file");
+    let golden = Arc::clone(&folder.beside.dequantized["q8_0"]);
+    assert_eq!(golden.verify(&workspace), Ok(()));
+    fixture.flip("golden/a/dequantized/q8_0/arithmetic.json");
+    assert!(golden.verify(&workspace).unwrap_err().contains("golden/a/dequantized/q8_0/arithmetic.json: altered"));
+    fixture.write("golden/a/dequantized/q8_0/more.json", "{}");
+    assert!(golden.verify(&workspace).unwrap_err().contains("more.json: not listed"));
+    fixture.flip("golden/a/dequantized/q8_0/index.json");
+    assert!(read().unwrap_err().contains("golden/a/dequantized/q8_0/index.json has the sha256"));
+}
+
+#[test]
+fn a_golden_of_values_in_the_wrong_folder_is_refused() {
+    let fixture = Fixture::carrying(&["a"]);
+    beside(&fixture);
+    std::fs::rename(fixture.path("golden/a/dequantized/q8_0"), fixture.path("golden/a/dequantized/q4_0")).unwrap();
+    let said = roster::read_golden(&fixture.workspace(), &fixture.path("golden/a")).unwrap_err();
+    assert!(said.contains("field `quantization` is `q8_0`, must be `q4_0`"), "{said}");
 }

@@ -17,7 +17,7 @@ use crate::matrix::Subject;
 use crate::observe::{Memory, Sessions};
 use crate::roster;
 use crate::runtime::Artifact;
-use crate::store::{StoreError, Stored};
+use crate::store::{Key, StoreError, Stored};
 
 /// One cell, open.
 pub(super) struct OpenCell {
@@ -41,6 +41,8 @@ pub(super) struct Made {
     pub(super) artifact: Artifact,
     /// What the store knows of it, if it came from there.
     pub(super) stored: Option<Stored>,
+    /// By which the store knows it.
+    pub(super) key: Option<Key>,
 }
 
 /// What the rows about one prompt share.
@@ -71,9 +73,10 @@ impl OpenCell {
         let make = || {
             let artifact = self.cell.artifact.clone();
             let Origin::Converted(column) = self.cell.origin else {
-                return Ok(Made { artifact, stored: None });
+                return Ok(Made { artifact, stored: None, key: None });
             };
             let way = make::Way::from(column);
+            let key = Some(way.key(&self.desk.published().path, &self.desk.hashes()?));
             let stored = self.stored(&way).map_err(|error| match error {
                 StoreError::Maker(failure) => {
                     let kind = Verdict::failure(&failure, "").error.unwrap_or(ErrorKind::Refused);
@@ -81,7 +84,7 @@ impl OpenCell {
                 }
                 StoreError::Io { .. } => Closed::file(error.to_string()),
             })?;
-            Ok(Made { artifact: Artifact { path: stored.path.clone(), ..artifact }, stored: Some(stored) })
+            Ok(Made { artifact: Artifact { path: stored.path.clone(), ..artifact }, stored: Some(stored), key })
         };
         self.made.get_or_init(make).clone()
     }
@@ -90,7 +93,7 @@ impl OpenCell {
     pub(super) fn stored(&self, way: &make::Way) -> Result<Stored, StoreError<Failure>> {
         let refused = |closed: Closed| StoreError::Maker(Failure::Refused { kind: "source".to_owned(), message: closed.reason });
         let source = &self.desk.published().path;
-        let key = way.key(&self.desk.hashes().map_err(refused)?);
+        let key = way.key(source, &self.desk.hashes().map_err(refused)?);
         self.equipment.store.get(&key, |folder| make::convert(source, way, folder))
     }
 

@@ -1,5 +1,6 @@
 //! Other artifacts of the model that a cell is a form of: made, kept while the cell is open, each with sessions and a memory of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ground_truth_falsification::observation::{Answers, Failure, Peer, Peers};
@@ -49,7 +50,15 @@ impl OpenCell {
                 vec![Step { format, types: Types::KeptOrF32 }, own]
             }
         };
-        self.scratch(&self.made().map_err(closed)?.artifact.path, &Way(steps))
+        let way = Way(steps);
+        let made = self.made().map_err(closed)?;
+        let source = &made.artifact.path;
+        // What our converter makes of our own artifact is kept as the artifact is; what it makes of a file that was given goes again.
+        let Some(key) = made.key else { return self.scratch(source, &way) };
+        let files = BTreeMap::from([(key.to_string(), String::new())]);
+        let stored = self.equipment.store.get(&way.key(source, &files), |folder| make::convert(source, &way, folder)).map_err(failure)?;
+        let artifact = Artifact { path: stored.path, ..self.cell.artifact.clone() };
+        Ok(Asked::new(&self.equipment, artifact, None))
     }
 
     /// What was asked of the converter for this artifact. Of a given file only what our converter could have been asked is known.
