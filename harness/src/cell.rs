@@ -14,9 +14,6 @@ use crate::matrix::{Subject, text_name};
 use crate::roster::Entry;
 use crate::runtime::{Artifact, Format};
 
-/// TEMP until the goldens of dequantized values of the carried models land.
-pub const STRICT: bool = false;
-
 /// Where an artifact comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -25,7 +22,7 @@ pub enum Origin {
     /// Our converter, when the first row of the cell is judged.
     Converted(Column),
     /// Somebody else.
-    Given(Given),
+    Given(Box<Given>),
 }
 
 /// One artifact of one model, in one runtime.
@@ -93,7 +90,7 @@ impl Cell {
             primary: false,
         };
         let quantization = format!("{}@{}", given.quantization, given.name);
-        let mut cell = Self::new(entry, runtime, given.format, form, quantization, Origin::Given(given.clone()));
+        let mut cell = Self::new(entry, runtime, given.format, form, quantization, Origin::Given(Box::new(given.clone())));
         cell.artifact.path.clone_from(&given.path);
         if given.listed.is_none() {
             // The goldens of other bytes say nothing of these.

@@ -317,7 +317,7 @@ impl Judged {
             let word = if green == rows { "SOUND" } else { "RED" };
             text.push_str(&format!("{file}\n  {word}: {what}: {green} of {rows} rows corroborated\n"));
             for record in red.iter().take(MAX_REASONS) {
-                let what = record.measures.iter().find(|number| number.bound.is_some_and(|bound| !(number.observed <= bound)));
+                let what = record.measures.iter().find(|number| !report::holds(number));
                 let what = what.map_or_else(|| report::shorten(&escape::line(&record.observed), 300), report::measure);
                 let place = report::place(&record.place);
                 let place = if place.is_empty() { place } else { format!(", {place}") };

@@ -75,7 +75,8 @@ pub fn measure(number: &Number) -> String {
     }
 }
 
-fn holds(number: &Number) -> bool {
+/// Whether a number keeps its bound; one that is only printed does.
+pub fn holds(number: &Number) -> bool {
     number.bound.is_none_or(|bound| number.observed <= bound)
 }
 

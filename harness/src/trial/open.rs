@@ -154,7 +154,7 @@ impl OpenCell {
                 let prompt = golden.prompt(workspace, &entry.name).map_err(Closed::golden)?;
                 prompt.lint(entry, &index, &file).map_err(|error| Closed::golden(error.to_string()))?;
             }
-        } else if crate::cell::STRICT && cell.lacks_golden() && index.carried && !cell.form.given {
+        } else if cell.lacks_golden() && index.carried && !cell.form.given {
             let name = column::golden_name(cell.artifact.format, &cell.form.quantization);
             let shown = workspace.show(&cell.entry.golden.path.join("dequantized").join(name).join("index.json"));
             let command = roster::dequantized_command(workspace, &self.desk.published().path);
