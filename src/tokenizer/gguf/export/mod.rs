@@ -101,7 +101,9 @@ impl<'a> Source<'a> {
     fn read(fields: &'a Map<String, Json>, vocab_size: usize) -> Checked<Self> {
         let none = Map::new();
         let model = fields.get("model").and_then(Json::as_object);
-        let Some(model) = model.filter(|model| text(model, "type") == Some("BPE")) else {
+        // Old files leave the type out.
+        let is_bpe = |model: &&Map<String, Json>| model.get("type").map_or(model.contains_key("merges"), |name| name == "BPE");
+        let Some(model) = model.filter(is_bpe) else {
             let found = model.unwrap_or(&none).get("type").unwrap_or(&Json::Null);
             return Err(cannot("model.type", format!("it is {}, BPE is due", shown(found))));
         };
@@ -123,17 +125,17 @@ impl<'a> Source<'a> {
                 source.name(content, &token["id"], kind);
             }
         }
-        source.check_names()?;
         source.merges = parts::merges(model);
+        source.check_names()?;
         Ok(source)
     }
 
-    /// Gives an id its token. The ids were validated against the rows.
+    /// Gives an id its token. The ids were validated against the rows. A token that is named as a row without one is none.
     fn name(&mut self, token: &'a str, id: &Json, kind: TokenType) {
         let id = id.as_u64().map_or(usize::MAX, |id| id as usize);
         if let Some(name) = self.tokens.get_mut(id) {
+            self.types[id] = if kind == TokenType::Normal && name == token { TokenType::Unused } else { kind };
             token.clone_into(name);
-            self.types[id] = kind;
             self.ids.insert(token, id as u32);
         }
     }
@@ -143,7 +145,9 @@ impl<'a> Source<'a> {
     fn check_names(&self) -> Checked<()> {
         for (id, token) in self.tokens.iter().enumerate() {
             let why = match self.types[id] {
-                TokenType::Unused if self.ids.contains_key(token.as_str()) => format!("it is the name of row {id}, which has no token"),
+                TokenType::Unused if self.ids.get(token.as_str()).is_some_and(|other| *other as usize != id) => {
+                    format!("it is the name of row {id}, which has no token")
+                }
                 TokenType::Normal if CONTROL_BY_NAME.contains(&token.as_str()) => {
                     "readers take it for a control token, and it is not an added one".to_owned()
                 }

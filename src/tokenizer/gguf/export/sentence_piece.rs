@@ -5,13 +5,15 @@
 //!
 //! 1. no token ends as just two tokens when the merges are applied to its own text: wherever two neighbours stand whose texts are that token,
 //!    the merges would have done the same within them as they do here, so they would end here as those two;
-//! 2. the merges of a token that has several have no merge of another token between them: its score is one number;
+//! 2. the merges of a token that has several have no merge of another token between them: its score is one number. Or the tokens whose merges
+//!    lie among each other have one score, and their merges lie in the order that equal scores are read in;
 //! 3. no token has a character that is no token: merges begin with tokens, scores with characters.
 //!
-//! What fails this is refused. Then a score is minus the rank of the first merge. Of several merges of one token the leftmost place comes first
+//! What fails this is refused. Then a score is minus the rank of the first merge, of the token or of those that share its score. Of several merges of one token the leftmost place comes first
 //! with scores, the first merge in the list with merges; that differs only where a text overlaps itself (`aaa` from `a`, `aa`, `a`), and is
 //! not refused, because the published conversions of SentencePiece models have it so.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
@@ -79,7 +81,7 @@ fn prefix(source: &Source<'_>) -> Checked<bool> {
 
 /// The merges by what they make.
 struct Merges<'a> {
-    /// Rank and token of each pair.
+    /// Rank of each pair.
     ranks: HashMap<(&'a str, &'a str), usize>,
     /// First and last rank of what makes a token.
     of: HashMap<String, (usize, usize)>,
@@ -112,32 +114,43 @@ impl<'a> Merges<'a> {
 fn scores(source: &Source<'_>) -> Checked<Vec<f32>> {
     check_steps(source.tokens.iter().map(String::as_str))?;
     let merges = Merges::of(source);
-    check_order(&merges)?;
+    let ranks = ranks(source, &merges)?;
     let mut scores = Vec::with_capacity(source.tokens.len());
     for (id, token) in source.tokens.iter().enumerate() {
-        let normal = source.types[id] == TokenType::Normal && byte_of(token).is_none();
-        if normal {
+        if source.types[id] == TokenType::Normal && byte_of(token).is_none() {
             check_token(source, &merges, token)?;
         }
         // What no merge makes has the worst score: nothing is put together for it.
-        let rank = merges.of.get(token).map_or(source.merges.len(), |(first, _)| *first);
+        let rank = ranks.get(token.as_str()).copied().unwrap_or(source.merges.len());
         scores.push(0.0 - rank as f32);
     }
     Ok(scores)
 }
 
-/// Condition 2.
-fn check_order(merges: &Merges<'_>) -> Checked<()> {
+/// The rank that each token's score stands for; condition 2.
+fn ranks<'m>(source: &Source<'_>, merges: &'m Merges<'_>) -> Checked<HashMap<&'m str, usize>> {
     let mut spans: Vec<(usize, usize, &str)> = merges.of.iter().map(|(token, (first, last))| (*first, *last, token.as_str())).collect();
     spans.sort_unstable();
-    match spans.windows(2).find(|pair| pair[0].1 > pair[1].0) {
-        None => Ok(()),
-        Some(pair) => {
-            let (first, last, token) = pair[0];
-            let why = format!("merges {first} to {last} make `{}`, which has one score, and between them is another's", Escaped(token));
-            Err(cannot("model.merges", why))
+    let mut ranks = HashMap::with_capacity(spans.len());
+    let mut spans = spans.into_iter().peekable();
+    while let Some((first, mut last, token)) = spans.next() {
+        ranks.insert(token, first);
+        let alone = last;
+        while let Some((_, end, token)) = spans.next_if(|(start, ..)| *start < last) {
+            ranks.insert(token, first);
+            last = last.max(end);
+        }
+        // As `tokenizer_json` orders the merges of equal scores.
+        let order = |(left, right): &(&str, &str)| {
+            let id = source.ids.get([*left, *right].concat().as_str()).copied();
+            (Reverse(left.chars().count()), Reverse(right.chars().count()), id)
+        };
+        if last > alone && !source.merges[first..=last].is_sorted_by_key(order) {
+            let why = format!("merges {first} to {last} make `{}` and others in turn, and a token has one score", Escaped(token));
+            return Err(cannot("model.merges", why));
         }
     }
+    Ok(ranks)
 }
 
 /// Conditions 1 and 3, and that a token which no merge makes is not made of its parts.
