@@ -135,17 +135,18 @@ fn ranks<'m>(source: &Source<'_>, merges: &'m Merges<'_>) -> Checked<HashMap<&'m
     let mut spans = spans.into_iter().peekable();
     while let Some((first, mut last, token)) = spans.next() {
         ranks.insert(token, first);
-        let alone = last;
+        let mut shared = false;
         while let Some((_, end, token)) = spans.next_if(|(start, ..)| *start < last) {
             ranks.insert(token, first);
             last = last.max(end);
+            shared = true;
         }
         // As `tokenizer_json` orders the merges of equal scores.
         let order = |(left, right): &(&str, &str)| {
             let id = source.ids.get([*left, *right].concat().as_str()).copied();
             (Reverse(left.chars().count()), Reverse(right.chars().count()), id)
         };
-        if last > alone && !source.merges[first..=last].is_sorted_by_key(order) {
+        if shared && !source.merges[first..=last].is_sorted_by_key(order) {
             let why = format!("merges {first} to {last} make `{}` and others in turn, and a token has one score", Escaped(token));
             return Err(cannot("model.merges", why));
         }
