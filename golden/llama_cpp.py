@@ -65,17 +65,12 @@ class LlamaCpp:
         return self.post("/tokenize", {"content": text, "add_special": special, "parse_special": True})["tokens"]
 
     def step(self, ids: list[int]) -> tuple[list[int], list[float]]:
-        """The most likely next ids and their log-probabilities, best first; of an id that begins a character and does not end it the id alone."""
+        """The most likely next ids and their log-probabilities, best first."""
         answer = self.server.handle_completions({"prompt": ids, "n_predict": 1, "temperature": 0.0, "n_probs": TOP, "cache_prompt": True, "return_tokens": True})
         if "error" in answer:
             raise Refusal(f"llama.cpp: {answer['error']}")
         steps = (answer["choices"][0]["logprobs"] or {}).get("content") or []
-        if not steps:  # the server holds such ids back until the character is whole, and their probabilities with them
-            ids = self.post("/completion", {"prompt": ids, "n_predict": 1, "temperature": 0.0, "cache_prompt": True, "return_tokens": True})["tokens"]
-            if len(ids) != 1:
-                raise Refusal(f"loads, and answers {ids}")
-            return ids, []
-        top = steps[0]["top_logprobs"]
+        top = steps[0]["top_logprobs"] if steps else []
         if not top or not all(isinstance(t["logprob"], float) and math.isfinite(t["logprob"]) for t in top):
             raise Refusal(f"loads, and answers {len(ids)} ids with no finite log-probability")
         return [t["id"] for t in top], [t["logprob"] for t in top]
@@ -105,8 +100,6 @@ def ask(path: Path, golden: Path, column: str, names: tuple[str, ...]) -> dict:
         stop = "length"
         while len(greedy) < source["greedy"]["max_new_tokens"]:
             top, logprobs = runtime.step(ids + greedy)
-            if not logprobs:
-                raise Refusal(f"loads, and goes on with id {top[0]}, which is no whole character and has no log-probability")
             steps.append({"ids": top, "logprobs": [f32(p) for p in logprobs]})
             greedy.append(top[0])
             if source["greedy"]["stop_at_eos"] and top[0] in index["config"]["eos"]:

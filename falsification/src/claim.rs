@@ -24,8 +24,6 @@ pub enum Tested {
 /// An issue that brings claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Issue {
-    /// Every format and quantization: GGUF, APR, safetensors, conversion.
-    Formats,
     /// Other runtimes on trial: the protocol, candle, llama.cpp, transformers.
     Runtimes,
     /// Evidence for people: tickets, reports, stop-the-line, security of outputs.
@@ -64,7 +62,6 @@ const DOWNLOAD: &str = "download-convert-test";
 const DESIGN: &str = "the design, sections 6 and 7";
 
 const MATRIX: &[Tested] = &[Tested::Matrix];
-const FORMATS: &[Tested] = &[Tested::Issue(Issue::Formats)];
 const RUNTIMES: &[Tested] = &[Tested::Issue(Issue::Runtimes)];
 const EVIDENCE: &[Tested] = &[Tested::Issue(Issue::Evidence)];
 const HUB: &[Tested] = &[Tested::Issue(Issue::Hub)];
@@ -77,6 +74,7 @@ const ERRORS: &str = "falsification/tests/error.rs";
 const CONFIG: &str = "falsification/tests/config.rs";
 const PROPERTIES: &str = "falsification/tests/property.rs";
 const SEEDS: &str = "falsification/tests/seed.rs";
+const HOSTILE: &str = "harness/tests/hostile.rs";
 
 const fn claim(id: &'static str, from: &'static str, tested: &'static [Tested], sentence: &'static str, refuted_by: &'static str) -> Claim {
     Claim { id, sentence, refuted_by, from, tested }
@@ -87,7 +85,11 @@ pub const REGISTER: &[Claim] = &[
     claim(
         "F-G1",
         CORPUS,
-        &[Tested::Harness("harness/src/matrix.rs"), Tested::Suite { file: ERRORS, prefix: "f_g1_" }, Tested::Issue(Issue::Formats)],
+        &[
+            Tested::Harness("harness/src/matrix.rs"),
+            Tested::Suite { file: ERRORS, prefix: "f_g1_" },
+            Tested::Suite { file: HOSTILE, prefix: "f_g1_" },
+        ],
         "a valid artifact parses, and each malformed one is refused with a typed error",
         "a valid file that is refused, or a malformed one that is not",
     ),
@@ -251,7 +253,16 @@ pub const REGISTER: &[Claim] = &[
     claim("F-S3", CORPUS, EVIDENCE, "no secret appears in any output", "one byte of it, at any verbosity"),
     claim("F-S4", CORPUS, EVIDENCE, "the dependencies are audited", "a licence, ban, source or advisory that the rules refuse"),
     claim("F-RS1", CORPUS, RUNTIMES, "every kernel agrees with candle's", "a distance above the bound"),
-    claim("F-RS2", CORPUS, FORMATS, "safetensors round-trip with the reference crate", "other tensors"),
+    claim(
+        "F-RS2",
+        CORPUS,
+        &[
+            Tested::Suite { file: "src/format/safetensors/tests.rs", prefix: "f_rs2_" },
+            Tested::Suite { file: "src/format/safetensors/layout.rs", prefix: "f_rs2_" },
+        ],
+        "safetensors round-trip with the reference crate",
+        "other tensors, or other bytes",
+    ),
     claim("F-RS3", CORPUS, RUNTIMES, "the forward pass agrees with candle's", "a distance above the bound"),
     claim("F-RS4", CORPUS, RUNTIMES, "the device is chosen as candle chooses it", "another device"),
     claim(
@@ -396,7 +407,7 @@ pub const REGISTER: &[Claim] = &[
     claim(
         "seed::apr-magic",
         "download-convert-test, sections 4.1 and 9.1",
-        &[Tested::Suite { file: SEEDS, prefix: "apr_magic_" }, Tested::Issue(Issue::Formats)],
+        &[Tested::Suite { file: SEEDS, prefix: "apr_magic_" }],
         "0x41505221 spells `APR!`, which is not the magic of APR v2",
         "that number as bytes in the order of the file being `APR` and a zero",
     ),

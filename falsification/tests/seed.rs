@@ -37,6 +37,15 @@ fn apr_magic_of_the_specification_is_not_that_of_version_2() {
     assert_ne!(u32::from_le_bytes(*b"APR!"), APR_MAGIC);
 }
 
+/// No released tool writes it, so the reader says which file it is instead of guessing.
+#[test]
+fn apr_magic_of_the_specification_is_refused_by_name() {
+    let file = [APR_MAGIC.to_be_bytes().as_slice(), &[2, 0], &[0; 58]].concat();
+    let refusal = ground_truth::format::apr::parse(&file).expect_err("no such file is read");
+    assert_eq!(refusal.reason(), "other-version");
+    assert!(refusal.to_string().contains("`APR!`"), "{refusal}");
+}
+
 // seed::lora-4.2M
 
 /// Qwen2.5-0.5B: hidden size, width of keys and values, MLP width, blocks, vocabulary.

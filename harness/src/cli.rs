@@ -26,6 +26,7 @@ mod folder;
 mod judge;
 mod list;
 mod open;
+mod probe;
 mod run;
 
 /// How a command ends.
@@ -156,6 +157,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Read one file or model folder as strictly as the engine can, and say what it holds or why it is refused
+    Probe {
+        /// A safetensors, GGUF or APR file, or a model folder
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List the models of the roster
     List {
         /// Print JSON
@@ -208,6 +217,7 @@ pub fn main() -> ExitCode {
         Command::Inspect { model, json } => folder::inspect(&model, json),
         Command::Tensors { model, json } => folder::tensors(&model, json),
         Command::List { json } => list::list(json),
+        Command::Probe { file, json } => probe::probe(&file, json),
     };
     let exit = done.unwrap_or_else(|refusal| {
         eprintln!("error: {}", escape::line(&refusal.message));

@@ -277,8 +277,17 @@ fn count(n: usize, what: &str) -> String {
 
 /// Anonymous memory of this process in bytes, where the system tells (Linux).
 pub fn anonymous_memory() -> Option<u64> {
+    status_bytes("RssAnon:")
+}
+
+/// The most memory of any kind that this process ever had resident, in bytes, where the system tells (Linux).
+pub fn peak_resident_memory() -> Option<u64> {
+    status_bytes("VmHWM:")
+}
+
+fn status_bytes(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }

@@ -351,9 +351,9 @@ fn kill(times: u32, bytes: u64) {
 fn size_limit() {
     let folder = TempDir::new().expect("a folder");
     let target = folder.path().join("model.gguf");
-    let arguments = format!("ulimit -f 100; exec \"$0\" convert \"$1\" \"$2\" --quant f32");
+    let arguments = "ulimit -f 100; exec \"$0\" convert \"$1\" \"$2\" --quant f32";
     let output = Command::new("sh")
-        .args(["-c", &arguments, env!("CARGO_BIN_EXE_ground-truth")])
+        .args(["-c", arguments, env!("CARGO_BIN_EXE_ground-truth")])
         .args([&carried("llama-tiny"), &target])
         .env("GROUND_TRUTH_ROOT", root())
         .output()

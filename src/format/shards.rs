@@ -22,7 +22,7 @@ use crate::Tensors;
 use crate::error::{Error, FileError, InFile, IndexError, Result};
 
 /// The largest index. The largest published ones name some 200,000 tensors in 20 MB.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
+const MAX_INDEX_BYTES: u64 = 32 << 20;
 
 /// The most characters of a shard's name before `.safetensors`.
 const MAX_NAME: usize = 200;

@@ -566,7 +566,7 @@ const WRONG_FILES: &[(&str, Tamper, &[&str])] = &[
     ("dimensions reversed", |_, a| stored(a, |c| c.tensors[0].shape.reverse()), &["VALIDATE", "C7", "DIFF", "F-P5", "INV-convert", "ROUNDTRIP"]),
     ("a row lost", |_, a| stored(a, |c| { let t = &mut c.tensors[0]; t.shape[0] -= 1; t.bytes = crate::block::bytes_of(&t.dtype, &t.shape).unwrap() }), &["C6", "C7", "DIFF", "F-P5", "INV-convert", "ROUNDTRIP"]),
     ("a byte of the head", |_, a| stored(a, |c| c.tensors[0].head[3] ^= 0x40), &["HEX"]),
-    ("nibbles swapped in the head", |_, a| stored(a, |c| c.tensors[0].head[4..].iter_mut().for_each(|b| *b = *b << 4 | *b >> 4)), &["HEX"]),
+    ("nibbles swapped in the head", |_, a| stored(a, |c| c.tensors[0].head[4..].iter_mut().for_each(|b| *b = b.rotate_left(4))), &["HEX"]),
     ("a head of zeros", |_, a| stored(a, |c| c.tensors[0].head.fill(0)), &["HEX"]),
     ("another digest of a tensor", |_, a| stored(a, |c| c.tensors[0].sha256 = "0".repeat(64)), &["F-P1", "F-P5", "INV-convert", "ROUNDTRIP"]),
     ("another digest of all values", |_, a| stored(a, |c| c.values_digest = "0".repeat(64)), &["F-P2", "ROUNDTRIP", "F-RS5", "CROSS-RUNTIME"]),

@@ -169,7 +169,7 @@ mod tests {
 
         /// The bytes of the reference writer, with and without metadata.
         #[test]
-        fn a_file_is_that_of_the_reference_writer(
+        fn f_rs2_a_file_is_that_of_the_reference_writer(
             tensors in proptest::collection::btree_map(".{0,9}", (0usize..3, proptest::collection::vec(0usize..5, 0..4)), 0..8),
             metadata in proptest::option::of(".{0,9}"),
         ) {

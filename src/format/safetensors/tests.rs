@@ -173,7 +173,7 @@ proptest! {
 
     /// What the reference writes is read back: names, dtypes, shapes and bytes.
     #[test]
-    fn what_the_reference_writes_is_read_back(tensors in generated(), seed: u8) {
+    fn f_rs2_what_the_reference_writes_is_read_back(tensors in generated(), seed: u8) {
         const DTYPES: [(safetensors::Dtype, Dtype); 3] = [
             (safetensors::Dtype::F32, Dtype::F32),
             (safetensors::Dtype::F16, Dtype::F16),
