@@ -3,10 +3,11 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::sample::select;
 use rstest::rstest;
+use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::Tokenizer;
 use crate::format::gguf::{Array, Value};
+use crate::{Config, Tokenizer};
 
 /// Keys of a GGUF file, without `tokenizer.ggml.`.
 #[derive(Clone)]
@@ -282,6 +283,237 @@ fn vocabulary() -> impl Strategy<Value = (Vec<String>, Vec<f32>, Vec<String>)> {
         (Just(words), Just(order).prop_shuffle(), Just(texts))
             .prop_map(|(words, order, texts)| (words, order.into_iter().map(|rank| -(rank as f32)).collect(), texts))
     })
+}
+
+/// A configuration of so many rows.
+fn config(rows: usize) -> Config {
+    let fields = json!({
+        "model_type": "llama", "vocab_size": rows, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1
+    });
+    Config { bos: None, eos: Vec::new(), ..Config::parse(fields.as_object().unwrap(), None, Path::new("config.json")).unwrap() }
+}
+
+/// A tokenizer as SentencePiece models are converted, with some letters and the tokens that the merges make.
+fn sentence_piece(merges: &[(String, String)]) -> Json {
+    let bytes = (0..=u8::MAX).map(llama::byte_token);
+    let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).into_iter().chain(bytes).collect();
+    tokens.extend(["▁", "a", "b", "c"].map(str::to_owned));
+    for (left, right) in merges {
+        let whole = [left.as_str(), right].concat();
+        if !tokens.contains(&whole) {
+            tokens.push(whole);
+        }
+    }
+    let vocab: serde_json::Map<String, Json> = tokens.iter().enumerate().map(|(id, token)| (token.clone(), json!(id))).collect();
+    let added = |id: u32, content: &str| json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
+    let escape = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+    json!({
+        "added_tokens": [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, escape]},
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]},
+        "post_processor": {
+            "type": "TemplateProcessing", "pair": [],
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+        },
+        "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab, "merges": merges},
+    })
+}
+
+/// A byte-level tokenizer of the same letters.
+fn byte_level(merges: &[(String, String)]) -> Json {
+    let spelled = |text: &str| text.replace('▁', "Ġ");
+    let merges: Vec<(String, String)> = merges.iter().map(|(left, right)| (spelled(left), spelled(right))).collect();
+    let mut file = sentence_piece(&merges);
+    let vocab = file["model"]["vocab"].as_object().unwrap();
+    let vocab: serde_json::Map<String, Json> = vocab.iter().map(|(token, id)| (spelled(token), id.clone())).collect();
+    file["model"]["vocab"] = Json::Object(vocab);
+    file["model"]["unk_token"] = Json::Null;
+    file["model"]["byte_fallback"] = json!(false);
+    file["normalizer"] = Json::Null;
+    file["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    file["decoder"] = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
+    file
+}
+
+/// What is read from the keys that are written for a tokenizer.
+fn round_trip(file: &Json, rows: usize) -> crate::Result<Tokenizer> {
+    let path = Path::new("tokenizer.json");
+    let keys = export(file.to_string().as_bytes(), path, rows, &config(rows))?;
+    Tokenizer::from_bytes(&tokenizer_json(&Metadata::from(keys)).unwrap(), path)
+}
+
+fn rows(file: &Json) -> usize {
+    file["model"]["vocab"].as_object().unwrap().len()
+}
+
+/// Merges as training finds them: the pair that is there most often, again and again; of equals the first in the order of letters.
+fn train(texts: &[String], n: usize) -> Vec<(String, String)> {
+    // The letters that are tokens.
+    let letters = |text: &String| format!("▁{text}").replace(' ', "▁").chars().filter(|letter| *letter != 'é').map(String::from).collect();
+    let mut words: Vec<Vec<String>> = texts.iter().map(letters).collect();
+    let mut merges = Vec::new();
+    for _ in 0..n {
+        let mut counts = std::collections::BTreeMap::new();
+        for pair in words.iter().flat_map(|word| word.windows(2)) {
+            *counts.entry((pair[0].clone(), pair[1].clone())).or_insert(0) += 1;
+        }
+        let Some((pair, _)) = counts.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0))) else { break };
+        for word in &mut words {
+            let mut at = 0;
+            while at + 1 < word.len() {
+                if (&word[at], &word[at + 1]) == (&pair.0, &pair.1) {
+                    let right = word.remove(at + 1);
+                    word[at].push_str(&right);
+                }
+                at += 1;
+            }
+        }
+        merges.push(pair);
+    }
+    merges
+}
+
+/// Merges of pieces that are there already, in any order.
+fn any_merges() -> impl Strategy<Value = Vec<(String, String)>> {
+    prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..10).prop_map(|picks| {
+        let mut pieces: Vec<String> = ["▁", "a", "b", "c"].map(str::to_owned).to_vec();
+        let mut merges = Vec::new();
+        for (left, right) in picks {
+            let pair = (left.get(&pieces).clone(), right.get(&pieces).clone());
+            if !merges.contains(&pair) {
+                pieces.push([pair.0.as_str(), &pair.1].concat());
+                merges.push(pair);
+            }
+        }
+        merges
+    })
+}
+
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    let text = prop::collection::vec(select(vec!['a', 'b', 'c', ' ', 'é']), 1..24).prop_map(String::from_iter);
+    prop::collection::vec(text, 2..12)
+}
+
+#[test]
+fn merges_that_training_finds_can_be_said_in_scores() {
+    let merges = train(&["abcab cab".to_owned(), "aab caba bca".to_owned(), "cccc cc".to_owned()], 12);
+    let file = sentence_piece(&merges);
+    let read = Tokenizer::from_bytes(file.to_string().as_bytes(), Path::new("t")).unwrap();
+    let rebuilt = round_trip(&file, rows(&file) + 3).unwrap();
+    assert_eq!(rebuilt.vocab_size(), rows(&file) + 3);
+    for text in ["abcab cab", "caabcc<s>ab é", "", " ", "ccccccccc"] {
+        assert_eq!(rebuilt.encode(text, true).unwrap(), read.encode(text, true).unwrap(), "{text}");
+    }
+}
+
+type Valid = fn(&[(String, String)]) -> Json;
+type Change = (&'static str, fn() -> Json, &'static str);
+
+#[rustfmt::skip] // one row a line
+const NOT_SAID: &[(Valid, Change)] = &[
+    (sentence_piece, ("/normalizer", || json!({"type": "NFKC"}), "`normalizer` cannot be said in a GGUF file: it is `{\"type\":\"NFKC\"}`")),
+    (sentence_piece, ("/pre_tokenizer", || json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false}), "`pre_tokenizer` cannot be said")),
+    (sentence_piece, ("/decoder/decoders/3", || json!({"type": "Fuse"}), "`decoder` cannot be said")),
+    (sentence_piece, ("/model/byte_fallback", || json!(false), "`model.byte_fallback` cannot be said")),
+    (sentence_piece, ("/model/ignore_merges", || json!(true), "`model.ignore_merges` cannot be said in a GGUF file: it is `true`")),
+    (sentence_piece, ("/model/merges", || json!([]), "`model.vocab.ab` cannot be said in a GGUF file: no merge makes it, but a score would")),
+    (sentence_piece, ("/post_processor/single", || json!([{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]), "`post_processor.single` cannot be said")),
+    (sentence_piece, ("/added_tokens/1/rstrip", || json!(true), "`added_tokens[1].rstrip` cannot be said")),
+    (sentence_piece, ("/added_tokens/1/lstrip", || json!(true), "`added_tokens[1].lstrip` cannot be said")),
+    (sentence_piece, ("/added_tokens/1/single_word", || json!(true), "`added_tokens[1].single_word` cannot be said")),
+    (sentence_piece, ("/added_tokens/1/normalized", || json!(true), "`added_tokens[1].normalized` cannot be said")),
+    (sentence_piece, ("/added_tokens/2", || json!({"id": 1, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}), "`model.vocab.</s>` cannot be said in a GGUF file: readers take it for a control token")),
+    (byte_level, ("/normalizer", || json!({"type": "NFC"}), "`normalizer` cannot be said in a GGUF file: it is NFC, and `gpt-2`")),
+    (byte_level, ("/normalizer", || json!({"type": "NFKC"}), "`normalizer` cannot be said in a GGUF file: it is `{\"type\":\"NFKC\"}`")),
+    (byte_level, ("/pre_tokenizer/add_prefix_space", || json!(true), "`pre_tokenizer` cannot be said")),
+    (byte_level, ("/decoder", || json!({"type": "Fuse"}), "`decoder` cannot be said")),
+    (byte_level, ("/model/ignore_merges", || json!(true), "`model.ignore_merges` cannot be said in a GGUF file: it is true, and `gpt-2`")),
+    (byte_level, ("/model/byte_fallback", || json!(true), "`model.byte_fallback` cannot be said")),
+    (byte_level, ("/model/unk_token", || json!("<unk>"), "`model.unk_token` cannot be said")),
+];
+
+#[test]
+fn what_gguf_cannot_say_is_refused_by_field_name() {
+    for (valid, (pointer, value, message)) in NOT_SAID {
+        let mut file = valid(&[("a".to_owned(), "b".to_owned())]);
+        let rows = rows(&file);
+        round_trip(&file, rows).unwrap_or_else(|error| panic!("{error}: {file}"));
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        match file.pointer_mut(parent).unwrap() {
+            Json::Array(list) => list[name.parse::<usize>().unwrap()] = value(),
+            object => object[name] = value(),
+        }
+        let refusal = round_trip(&file, rows).unwrap_err();
+        assert_eq!((refusal.kind(), refusal.reason()), ("tokenizer", "not-in-gguf"), "{refusal}");
+        assert!(refusal.to_string().starts_with(&format!("tokenizer.json: {message}")), "{refusal}");
+    }
+}
+
+#[test]
+fn merges_that_one_score_cannot_say_are_refused() {
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(l, r)| ((*l).to_owned(), (*r).to_owned())).collect::<Vec<_>>();
+    let refusal = |merges: &[(&str, &str)]| {
+        let file = sentence_piece(&pairs(merges));
+        round_trip(&file, rows(&file)).unwrap_err().to_string()
+    };
+    // ab is made first, c stays; a score would join them.
+    let left = refusal(&[("a", "b"), ("b", "c"), ("a", "bc")]);
+    assert!(left.contains("`model.vocab.abc`") && left.contains("leave it as `ab` and `c`"), "{left}");
+    // Two ways to abc, and something else between them.
+    let between = refusal(&[("a", "b"), ("b", "c"), ("a", "bc"), ("c", "c"), ("ab", "c")]);
+    assert!(between.contains("`model.merges`") && between.contains("merges 2 to 4 make `abc`"), "{between}");
+    // Runs, as llama has them for spaces: all ways at one score, in the order of equal scores.
+    let runs = [("aaa", "a"), ("aa", "aa"), ("aa", "a"), ("a", "aaa"), ("a", "aa"), ("a", "a")];
+    let mut file = sentence_piece(&pairs(&[("a", "a"), ("aa", "a"), ("aa", "aa")]));
+    file["model"]["merges"] = json!(runs);
+    let rows = rows(&file);
+    let read = Tokenizer::from_bytes(file.to_string().as_bytes(), Path::new("t")).unwrap();
+    match round_trip(&file, rows) {
+        Ok(rebuilt) => (1..30).for_each(|n| {
+            let text = "a".repeat(n);
+            assert_eq!(rebuilt.encode(&text, false).unwrap(), read.encode(&text, false).unwrap(), "{n}");
+        }),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_byte_level_merges_come_back(merges in any_merges(), texts in texts()) {
+        let file = byte_level(&merges);
+        let read = Tokenizer::from_bytes(file.to_string().as_bytes(), Path::new("t")).unwrap();
+        let rebuilt = round_trip(&file, rows(&file)).unwrap();
+        for text in texts {
+            let ids = read.encode(&text, true).unwrap();
+            prop_assert_eq!(&rebuilt.encode(&text, true).unwrap(), &ids, "{:?}", text);
+            prop_assert_eq!(rebuilt.decode(&ids).unwrap(), read.decode(&ids).unwrap());
+        }
+    }
+
+    #[test]
+    fn scores_say_what_merges_say_or_are_refused(merges in any_merges(), trained in any::<bool>(), texts in texts()) {
+        let merges = if trained { train(&texts, 12) } else { merges };
+        let file = sentence_piece(&merges);
+        let read = Tokenizer::from_bytes(file.to_string().as_bytes(), Path::new("t")).unwrap();
+        let rebuilt = match round_trip(&file, rows(&file)) {
+            Ok(rebuilt) => rebuilt,
+            Err(error) => {
+                prop_assert_eq!(error.reason(), "not-in-gguf");
+                return Ok(());
+            }
+        };
+        for text in texts {
+            let ids = read.encode(&text, true).unwrap();
+            prop_assert_eq!(&rebuilt.encode(&text, true).unwrap(), &ids, "{:?} with {:?}", text, merges);
+            prop_assert_eq!(rebuilt.decode(&ids).unwrap(), read.decode(&ids).unwrap());
+        }
+    }
 }
 
 proptest! {
