@@ -386,6 +386,13 @@ fn every_reason_is_raised() {
     convert(&request, &mut |_, _| {}, &RealFilesystem).unwrap();
     let folder = bench.out().join("folder");
     raise(real(&Request { source: &target, destination: &folder, format: Format::Safetensors, quantization: None, shard_bytes: None }));
+    // Frequencies that only GGUF and we can say.
+    let config = fs::read_to_string(source.join("config.json")).unwrap();
+    let mut with_factors: serde_json::Value = serde_json::from_str(&config).unwrap();
+    with_factors["rope_freq_factors"] = serde_json::json!([1.0, 1.0, 1.0, 1.0, 2.0, 4.0, 8.0, 8.0]);
+    fs::write(source.join("config.json"), with_factors.to_string()).unwrap();
+    raise(real(&Request { quantization: Some(Quantization::F32), destination: &folder, format: Format::Safetensors, ..request }));
+    fs::write(source.join("config.json"), config).unwrap();
     // A value that f16 does not hold.
     let large = Tensor::from_f32(Dtype::F32, vec![32], &[1e6; 32]).unwrap();
     fs::write(source.join("model.safetensors"), weights_with("model.norm.weight", &large)).unwrap();

@@ -58,6 +58,11 @@ pub(super) fn destination(
             let metadata = apr::export_metadata(config, checkpoint, quantization, &specs, provenance)?;
             Ok(single(apr::layout(&metadata, &specs).in_file(request.destination)?))
         }
+        Format::Safetensors if !config.rope_freq_factors.is_empty() => {
+            let field = "rope_freq_factors".to_owned();
+            let why = "transformers reads past it and turns by other angles; GGUF and APR can say it";
+            Err(ConvertError::CannotSay { field, format: request.format.name(), why }).in_file(request.source)
+        }
         Format::Safetensors => folder(request, checkpoint, &specs, provenance),
     }
 }

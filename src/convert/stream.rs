@@ -16,7 +16,7 @@ use rayon::slice::ParallelSlice;
 use super::source::Reader;
 use crate::checkpoint::interleaved;
 use crate::error::{ConvertError, Error, InFile, ModelError, Result};
-use crate::quant::{dequantize, quantize};
+use crate::quant::{Q8Scale, dequantize, quantize};
 use crate::{Dtype, Escaped, Order, Tensor};
 use std::path::Path;
 
@@ -178,50 +178,48 @@ impl Job<'_> {
     }
 
     fn quantized(&self, emit: &mut Emit) -> Result<Losses> {
-        let largest = match self.dtype {
-            Dtype::AprQ8 => {
-                let mut largest = 0f32;
-                self.values(&mut |first, values| {
-                    self.are_finite(first, values)?;
-                    largest = values.iter().fold(largest, |m, v| if v.abs() > m { v.abs() } else { m });
-                    Ok(())
-                })?;
-                Some(largest)
-            }
-            _ => None,
-        };
+        if self.dtype == Dtype::AprQ8 {
+            return self.apr_q8(emit);
+        }
         let mut losses = Losses::default();
-        let mut is_first = true;
         self.values(&mut |first, values| {
             self.are_finite(first, values)?;
-            let shares = values.par_chunks(SHARE).enumerate().map(|(i, share)| self.share(first + i * SHARE, share, largest));
+            let shares = values.par_chunks(SHARE).enumerate().map(|(i, share)| self.share(first + i * SHARE, share));
             for share in shares.collect::<Vec<_>>() {
                 let (bytes, zeroed) = share?;
                 losses.zeroed += zeroed;
-                // The scale of the tensor stands before its first share alone.
-                emit(&bytes[if largest.is_some() && !is_first { 4 } else { 0 }..])?;
-                is_first = false;
+                emit(&bytes)?;
             }
             Ok(())
         })?;
-        if let (true, Some(largest)) = (is_first, largest) {
-            emit(&self.quantize(&[largest])?[..4])?;
-        }
         Ok(losses)
     }
 
-    /// The bytes of some values, and how many of them became 0. With `largest`, that of the tensor, the scale goes before them.
-    fn share(&self, first: usize, values: &[f32], largest: Option<f32>) -> Result<(Vec<u8>, u64)> {
-        let Some(largest) = largest else {
-            let bytes = self.quantize(values)?;
-            let zeroed = self.still_finite(first, values, &bytes)?;
-            return Ok((bytes, zeroed));
-        };
-        // The scale is that of the largest magnitude, so with it at the end these values get the tensor's scale.
-        let with_largest = [values, &[largest]].concat();
-        let mut bytes = self.quantize(&with_largest)?;
-        bytes.pop();
-        Ok((bytes, 0))
+    /// One scale for the whole tensor: it is read once for the largest magnitude, once for the scale, once for the codes.
+    fn apr_q8(&self, emit: &mut Emit) -> Result<Losses> {
+        let mut largest = 0f32;
+        self.values(&mut |first, values| {
+            self.are_finite(first, values)?;
+            largest = values.iter().fold(largest, |m, v| if v.abs() > m { v.abs() } else { m });
+            Ok(())
+        })?;
+        let mut scale = Q8Scale::new(largest);
+        self.values(&mut |_, values| {
+            scale.look(values);
+            Ok(())
+        })?;
+        emit(&scale.scale().to_le_bytes())?;
+        self.values(&mut |_, values| {
+            values.par_chunks(SHARE).map(|share| scale.codes(share)).collect::<Vec<_>>().iter().try_for_each(|codes| emit(codes))
+        })?;
+        Ok(Losses::default())
+    }
+
+    /// The bytes of some values, and how many of them became 0.
+    fn share(&self, first: usize, values: &[f32]) -> Result<(Vec<u8>, u64)> {
+        let bytes = self.quantize(values)?;
+        let zeroed = self.still_finite(first, values, &bytes)?;
+        Ok((bytes, zeroed))
     }
 
     fn quantize(&self, values: &[f32]) -> Result<Vec<u8>> {

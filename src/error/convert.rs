@@ -75,6 +75,16 @@ pub enum ConvertError {
         /// The format.
         format: &'static str,
     },
+    /// A field of the configuration that the readers of the format do not know.
+    #[error("{format} has no words for `{}`: {why}", Escaped(.field))]
+    CannotSay {
+        /// Its name.
+        field: String,
+        /// The format.
+        format: &'static str,
+        /// What would become of it.
+        why: &'static str,
+    },
     /// A value that is too large for the type it was to have.
     #[error("tensor `{}`: element {index} is {value:e}, which overflows {dtype}; use bf16, f32, or another quantization", Escaped(.tensor))]
     Overflow {
@@ -124,6 +134,7 @@ reasons!(ConvertError {
     NoSuchQuantization => "no-such-quantization",
     Shards => "shards",
     CannotTravel => "cannot-travel",
+    CannotSay => "cannot-say",
     Overflow => "overflow",
     SourceChanged => "source-changed",
     ReadsBack => "reads-back",

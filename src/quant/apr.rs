@@ -83,18 +83,58 @@ pub(super) fn quantize_q4(values: &[f32]) -> Vec<u8> {
     out
 }
 
+/// The scale of a tensor that becomes AprQ8, found by looking at its numbers piece by piece: the largest magnitude first, then all of them.
+///
 /// A tensor that was AprQ8 before gets the scale that it had: `max / 127` misses it by one unit in one of 128 cases, because `127 * s` was
 /// rounded. Of scales that give the same numbers the smallest is taken, so that quantizing twice changes nothing.
+pub(crate) struct Q8Scale {
+    near: f32,
+    /// Whether each candidate gives the numbers themselves.
+    gives_them: [bool; 3],
+    /// Whether it gives what `near` gives.
+    gives_the_same: [bool; 3],
+}
+
+impl Q8Scale {
+    /// Begins with the largest magnitude.
+    pub(crate) fn new(largest: f32) -> Self {
+        let near = largest / 127.0;
+        // Also where the scale of the smallest numbers would be 0.
+        let near = if near == 0.0 { 1.0 } else { near };
+        Q8Scale { near, gives_them: [true; 3], gives_the_same: [true; 3] }
+    }
+
+    fn candidates(&self) -> [f32; 3] {
+        [self.near.next_down(), self.near, self.near.next_up()]
+    }
+
+    fn code(&self, v: f32) -> i8 {
+        (v / self.near).round().clamp(-127.0, 127.0) as i8
+    }
+
+    /// Looks at some of the numbers; each has to be looked at.
+    pub(crate) fn look(&mut self, values: &[f32]) {
+        for (i, scale) in self.candidates().into_iter().enumerate() {
+            self.gives_them[i] = self.gives_them[i] && values.iter().all(|v| f32::from(self.code(*v)) * scale == *v);
+            let same = |v: &f32| f32::from(self.code(*v)) * scale == f32::from(self.code(*v)) * self.near;
+            self.gives_the_same[i] = self.gives_the_same[i] && values.iter().all(same);
+        }
+    }
+
+    /// The scale, once all numbers were looked at.
+    pub(crate) fn scale(&self) -> f32 {
+        let first = |gives: &[bool; 3]| gives.iter().position(|gives| *gives).map(|i| self.candidates()[i]);
+        first(&self.gives_them).or_else(|| first(&self.gives_the_same)).unwrap_or(self.near)
+    }
+
+    /// The codes of some of the numbers.
+    pub(crate) fn codes(&self, values: &[f32]) -> Vec<u8> {
+        values.iter().map(|v| self.code(*v) as u8).collect()
+    }
+}
+
 pub(super) fn quantize_q8(values: &[f32]) -> Vec<u8> {
-    let max = largest(values).abs();
-    let near = max / 127.0;
-    // Also where the scale of the smallest numbers would be 0.
-    let near = if near == 0.0 { 1.0 } else { near };
-    let code = |v: f32, scale: f32| (v / scale).round().clamp(-127.0, 127.0) as i8;
-    let gives = |scale: f32, wanted: &dyn Fn(f32) -> f32| values.iter().all(|v| f32::from(code(*v, near)) * scale == wanted(*v));
-    let candidates = [near.next_down(), near, near.next_up()];
-    let before = candidates.into_iter().find(|scale| gives(*scale, &|v| v));
-    let same = || candidates.into_iter().find(|scale| gives(*scale, &|v| f32::from(code(v, near)) * near));
-    let scale = before.or_else(same).unwrap_or(near);
-    scale.to_le_bytes().into_iter().chain(values.iter().map(|v| code(*v, near) as u8)).collect()
+    let mut scale = Q8Scale::new(largest(values).abs());
+    scale.look(values);
+    scale.scale().to_le_bytes().into_iter().chain(scale.codes(values)).collect()
 }

@@ -23,6 +23,7 @@ mod recipe;
 mod scalar;
 mod search;
 
+pub(crate) use apr::Q8Scale;
 pub use apr::{apr_q8_scale, dequantize_apr_q8};
 pub use recipe::Quantization;
 
