@@ -21,6 +21,8 @@ enum Type {
     Flag,
     Word,
     Words,
+    /// As many as a head has pairs: no value of the table is a list of four numbers.
+    Factors,
     Id,
     Ids,
     Object,
@@ -41,7 +43,7 @@ const ROTARY: &[(&str, Type)] = &[
     ("rope_scaling", Type::Object),
     ("rope_parameters", Type::Object),
 ];
-const LLAMA: &[(&str, Type)] = &[("attention_bias", Type::Flag), ("mlp_bias", Type::Flag)];
+const LLAMA: &[(&str, Type)] = &[("attention_bias", Type::Flag), ("mlp_bias", Type::Flag), ("rope_freq_factors", Type::Factors)];
 const QWEN2: &[(&str, Type)] = &[
     ("use_sliding_window", Type::Flag),
     ("sliding_window", Type::Count),

@@ -206,6 +206,8 @@ const CROSS_KEYS: &[&str] = &[
     "cross.bf16",
     "cross.f16",
     "cross.f32",
+    "cross.iq4_nl",
+    "cross.iq4_xs",
     "cross.q2_k",
     "cross.q3_k_m",
     "cross.q4_0",
