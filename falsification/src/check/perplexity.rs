@@ -36,7 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "PPL-quantized",
         claim: "PPL",
         sentence: "on a text of which the model is not sure, the mean loss is that of the model as published, up to what the recipe costs",
-        refuted_by: "a difference in nats a token above the bound of the recipe, or another number of predicted tokens",
+        refuted_by: "a relative difference above the bound of the recipe, or another number of predicted tokens",
         per: Per::Perplexity(|scope, text| scope.form.is_lossy() && scope.is_robust() && text == UNSURE),
         breadth: Breadth::Everywhere,
         needs: &[Op::Tokenize, Op::Logits],
@@ -46,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "PPL-DRIFT",
         claim: "PPL-DRIFT",
-        sentence: "int4 has a perplexity less than 0.5 above that of int8 in the same format on a text like those it learned from, and a logarithm of it within its floor on one that it is not sure of",
+        sentence: "int4 has a perplexity less than 0.5 above that of int8 in the same format on a text that the model knows (perplexity at most 5), and a logarithm of it within its floor on one that it is not sure of",
         refuted_by: "a larger difference in perplexity, or in its logarithm",
         per: Per::Perplexity(|scope, text| {
             let int4 = ["q4_0", "q4_1", "q4_k_s", "q4_k_m", "q4", "q4_k"].contains(&scope.form.quantization.as_str());
@@ -54,12 +54,12 @@ pub(super) const CHECKS: &[Check] = &[
         }),
         breadth: Breadth::Everywhere,
         needs: &[Op::Tokenize, Op::Logits],
-        bounds: &["ppl-drift", "ppl-drift.log"],
+        bounds: &["ppl-drift", "ppl-drift.log", "ppl-drift.log.apr"],
         judge: ladder,
     },
 ];
 
-/// Bounds of the mean loss by recipe, in nats a token.
+/// Bounds of the mean loss by recipe, relative to it.
 const PPL_KEYS: &[&str] = &[
     "ppl.bf16",
     "ppl.f16",
@@ -187,33 +187,38 @@ fn quantized(case: &Case, answers: &dyn Answers) -> Judged {
     let loss = loss(case, answers, golden)?;
     let due = golden.sum_nll.get() / golden.tokens as f64;
     let bound = case.tolerances.limit(&format!("ppl.{}", case.form.quantization), f64::NAN)?;
-    let expected = format!("{} tokens with {due:.4} nats each in the mean, within {bound:.4}", golden.tokens);
+    let expected = format!("{} tokens with {due:.4} nats each in the mean, within {bound:.3e} of it", golden.tokens);
     if loss.tokens != golden.tokens {
         return Ok(Verdict::falsified(expected, format!("{} tokens predicted", loss.tokens)).owned_by(Owner::Tokenizer));
     }
-    let difference = (loss.mean() - due).abs();
+    let difference = (loss.mean() - due).abs() / due.abs();
     let measures = vec![
-        Measure::gated("difference of the mean loss", difference, bound, "nats"),
+        Measure::gated("relative difference of the mean loss", difference, bound, ""),
         Measure::printed("perplexity", loss.mean().exp(), ""),
     ];
     let observed =
-        format!("{:.4} nats, {difference:.4} off; perplexity {:.3}, as published {:.3}", loss.mean(), loss.mean().exp(), due.exp());
+        format!("{:.4} nats, a relative difference of {difference:.3e}; perplexity {:.3}, as published {:.3}", loss.mean(), loss.mean().exp(), due.exp());
     Ok(Verdict::measured(loss.tokens, measures, expected, observed).owned_by(Owner::File))
 }
 
 fn ladder(case: &Case, answers: &dyn Answers) -> Judged {
     let golden = case.perplexity.ok_or_else(|| ask::missing("a perplexity golden", "this trial has none"))?;
-    let (absolute, relative) = (case.tolerances.limit("ppl-drift", f64::NAN)?, case.tolerances.limit("ppl-drift.log", f64::NAN)?);
+    /// The perplexity up to which a model knows a text. The users' bound is a difference of perplexities, which grows with them.
+    const KNOWN: f64 = 5.0;
     let format = case.form.format.clone();
+    let key = if format == "apr" { "ppl-drift.log.apr" } else { "ppl-drift.log" };
+    let (absolute, relative) = (case.tolerances.limit("ppl-drift", f64::NAN)?, case.tolerances.limit(key, f64::NAN)?);
     let peer = Peer::Column { quantization: if format == "apr" { "q8" } else { "q8_0" }.to_owned(), format };
     let other = ask::peer(case, &peer)?;
     let (int4, int8) = (loss(case, answers, golden)?, loss(case, other.as_ref(), golden)?);
-    // A difference of perplexities grows with the perplexity, so that the users' bound is about a text that the model knows.
-    let known = Window(text(case, HELD_OUT)?);
+    let held_out = text(case, HELD_OUT)?;
+    let published = (held_out.sum_nll.get() / held_out.tokens as f64).exp();
+    let known = Window(held_out);
     let more = known.loss(case, answers)?.mean().exp() - known.loss(case, other.as_ref())?.mean().exp();
     let log = (int4.mean() - int8.mean()).abs();
+    let name = "perplexity of int4 less that of int8";
     let measures = vec![
-        Measure::gated("perplexity of int4 less that of int8", more, absolute, ""),
+        if published > KNOWN { Measure::printed(name, more, "") } else { Measure::gated(name, more, absolute, "") },
         Measure::gated("difference of their logarithms", log, relative, "nats"),
     ];
     let expected = format!("a perplexity less than {absolute} above that of {peer}, and within {relative:.4} nats of it");

@@ -79,8 +79,9 @@ fn is_wide(prompt: &PromptEntry) -> bool {
 
 /// Whether the list of the most likely tokens reaches back to the end of the prompt, and the prompt costs little.
 fn is_short(prompt: &PromptEntry) -> bool {
-    const MOST: usize = 48;
-    prompt.n_greedy < MOST && prompt.n_prompt <= MOST
+    const LISTED: usize = 48;
+    const SHORT: usize = 80;
+    prompt.n_greedy < LISTED && prompt.n_prompt <= SHORT
 }
 
 /// How many of the golden's tokens an answer does not have at their places; a text that is too short or too long differs in what is missing.
