@@ -196,8 +196,12 @@ fn quantized(case: &Case, answers: &dyn Answers) -> Judged {
         Measure::gated("relative difference of the mean loss", difference, bound, ""),
         Measure::printed("perplexity", loss.mean().exp(), ""),
     ];
-    let observed =
-        format!("{:.4} nats, a relative difference of {difference:.3e}; perplexity {:.3}, as published {:.3}", loss.mean(), loss.mean().exp(), due.exp());
+    let observed = format!(
+        "{:.4} nats, a relative difference of {difference:.3e}; perplexity {:.3}, as published {:.3}",
+        loss.mean(),
+        loss.mean().exp(),
+        due.exp()
+    );
     Ok(Verdict::measured(loss.tokens, measures, expected, observed).owned_by(Owner::File))
 }
 
