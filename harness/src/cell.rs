@@ -75,6 +75,9 @@ impl Cell {
         let index = &entry.golden.index;
         let form = Form::converted(column.format.name(), column.quantization, &index.dtype);
         let mut cell = Self::new(entry, runtime, column.format, form, column.quantization.to_owned(), Origin::Converted(column));
+        if column.format == Format::Gguf {
+            cell.not_tested = cell.not_tested.or_else(|| entry.unsayable.clone());
+        }
         cell.not_tested = cell.not_tested.or_else(|| column::not_applicable(index, column));
         cell
     }
@@ -134,6 +137,7 @@ impl Cell {
             form: &self.form,
             dequantized: self.dequantized.as_ref().map(|golden| &golden.index),
             llama_cpp: self.llama_cpp.is_some(),
+            sayable: self.entry.unsayable.is_none(),
         }
     }
 

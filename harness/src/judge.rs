@@ -190,6 +190,7 @@ fn workspace_golden(workspace: &Workspace, name: &str) -> Option<PathBuf> {
 
 fn entry(folder: ModelFolder, golden: GoldenFolder, self_reference: Option<SelfReference>) -> Entry {
     Entry {
+        unsayable: roster::unsayable(&folder),
         model: Some(folder),
         golden,
         not_tested: None,

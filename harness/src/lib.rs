@@ -5,7 +5,7 @@
 //! | [`workspace`] | where the data lie and where output goes |
 //! | [`roster`] | models and goldens, from folders and variables; what is wrong with them is a red row |
 //! | [`golden_store`], [`hashes`] | golden and model files, held against their hashes, which are remembered |
-//! | [`column`], [`given`], [`cell`] | the forms in which a model is judged, ours and other people's; one of them in one runtime |
+//! | [`mod@column`], [`given`], [`cell`] | the forms in which a model is judged, ours and other people's; one of them in one runtime |
 //! | [`matrix`] | cells x checks x prompts: the rows and their names |
 //! | [`store`] | what was converted, kept by what it was made of |
 //! | [`runtime`] | what answers questions about an artifact: the trait, the engine, and the supervision of both |

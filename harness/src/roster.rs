@@ -20,6 +20,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ground_truth::Config;
+use ground_truth::format::gguf;
 use ground_truth_falsification::golden::{Index, MAX_JSON_BYTES};
 
 use crate::escape;
@@ -87,6 +89,8 @@ pub struct Entry {
     pub not_tested: Option<String>,
     /// Why the rows of this entry fail at the gate, whatever its files hold.
     pub refused: Option<String>,
+    /// Why GGUF has no words for the model, if it has none.
+    pub unsayable: Option<String>,
     /// What stands in for the golden where there is none.
     pub self_reference: Option<Arc<SelfReference>>,
     /// Files that somebody else made of this model.
@@ -430,8 +434,18 @@ impl Reader<'_> {
             }
             Some(_) => {}
         }
-        Entry { model: model.cloned(), golden, not_tested, refused, self_reference: None, given: Vec::new(), is_data: false }
+        let unsayable = model.and_then(unsayable);
+        Entry { model: model.cloned(), golden, not_tested, refused, unsayable, self_reference: None, given: Vec::new(), is_data: false }
     }
+}
+
+/// Why GGUF has no words for a model: its configuration is read, no weight. A configuration that cannot be read is the gate's to judge.
+pub(crate) fn unsayable(model: &ModelFolder) -> Option<String> {
+    let path = model.path.join("config.json");
+    let is_small = fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= MAX_JSON_BYTES as u64);
+    let fields = is_small.then(|| fs::read(&path).ok()).flatten()?;
+    let config = Config::parse(&serde_json::from_slice(&fields).ok()?, None, &path).ok()?;
+    gguf::can_say(&config).err().map(|refusal| escape::line(&refusal.to_string()))
 }
 
 /// Hands a file to the model that it is said to be of, once. Where the model has goldens of quantized values, the file's are looked at, to

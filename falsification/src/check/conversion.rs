@@ -89,7 +89,7 @@ const COPIED: [&str; 3] = ["q4_k", "q4_k_m", "q6_k"];
 fn travels(scope: &Scope, prompt: &crate::golden::PromptEntry) -> bool {
     let form = scope.form;
     let way = !form.is("safetensors") && !form.given && !STAYS.contains(&form.quantization.as_str());
-    way && prompt.margin_class != MarginClass::Knife
+    way && scope.sayable && prompt.margin_class != MarginClass::Knife
 }
 
 /// Whether the grid of a type is regular, so that its values have no other nearest codes than their own.

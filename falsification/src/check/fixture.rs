@@ -382,7 +382,13 @@ impl Fixture {
     }
 
     pub(super) fn scope(&self) -> Scope<'_> {
-        Scope { index: &self.model.index, form: &self.form, dequantized: self.dequantized.as_ref(), llama_cpp: self.llama_cpp.is_some() }
+        Scope {
+            index: &self.model.index,
+            form: &self.form,
+            dequantized: self.dequantized.as_ref(),
+            llama_cpp: self.llama_cpp.is_some(),
+            sayable: true,
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Scope<'a> {
     pub dequantized: Option<&'a Dequantized>,
     /// Whether there is a llama.cpp golden of this column.
     pub llama_cpp: bool,
+    /// Whether GGUF has words for the model: what it cannot say, it refuses by the name of the field.
+    pub sayable: bool,
 }
 
 impl Scope<'_> {

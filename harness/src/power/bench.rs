@@ -114,7 +114,7 @@ impl Bed {
     /// What is known of it without opening a file.
     pub fn scope(&self) -> Scope<'_> {
         let dequantized = self.dequantized.as_ref().map(|golden| &golden.index);
-        Scope { index: &self.index, form: &self.form, dequantized, llama_cpp: false }
+        Scope { index: &self.index, form: &self.form, dequantized, llama_cpp: false, sayable: true }
     }
 
     /// By which models are ordered: parameters, then name.

@@ -267,3 +267,23 @@ fn data_and_require_all_are_held_to_what_they_may_be() {
     }
     assert!(problem(&read(&fixture, &with("data", "yes"))).observed.contains("`yes`"));
 }
+
+/// YaRN with another ramp than llama.cpp's: a field that GGUF can state and llama.cpp reads past.
+#[test]
+fn a_model_that_gguf_has_no_words_for_is_known_by_its_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = ModelFolder { name: "m".to_owned(), path: folder.path().to_owned(), carried: false };
+    let write = |beta_fast: f64| {
+        let text = format!(
+            r#"{{"model_type": "llama", "vocab_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 16, "max_position_embeddings": 64, "rope_scaling": {{"rope_type": "yarn", "factor": 2.0,
+                "original_max_position_embeddings": 32, "beta_fast": {beta_fast}, "beta_slow": 1.0}}}}"#
+        );
+        fs::write(folder.path().join("config.json"), text).unwrap();
+    };
+    assert_eq!(unsayable(&model), None, "a folder without a configuration is the gate's to judge");
+    write(32.0);
+    assert_eq!(unsayable(&model), None);
+    write(16.0);
+    assert!(unsayable(&model).is_some_and(|why| why.contains("rope_scaling.beta_fast")), "{:?}", unsayable(&model));
+}

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 pub use self::layout::layout;
-pub use self::model::{checkpoint, export_metadata, export_name, export_order, extra_tensors};
+pub use self::model::{can_say, checkpoint, export_metadata, export_name, export_order, extra_tensors};
 pub use self::read::{Contents, MAX_ALIGNMENT, MAX_KEYS, MAX_NAME_BYTES, MAX_RANK, MAX_STRING_BYTES, MAX_STRINGS, MAX_TENSORS, parse};
 pub use self::value::{Array, Metadata, Value};
 use super::file;

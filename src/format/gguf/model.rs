@@ -27,7 +27,7 @@ use crate::error::{GgufError, InFile, Result};
 use crate::tokenizer::gguf::tokenizer_json;
 use crate::{Config, Dtype, Tensor};
 
-pub use self::export::{export_metadata, extra_tensors};
+pub use self::export::{can_say, export_metadata, extra_tensors};
 pub use self::names::{export_name, export_order};
 
 /// The model in a file: configuration, tokenizer and weights under the names that a Hugging Face folder has, the weights in the map.

@@ -62,6 +62,16 @@ pub fn export_metadata(
     Ok(keys)
 }
 
+/// Whether GGUF has words for everything that a configuration says; nothing but the configuration is asked.
+///
+/// # Errors
+///
+/// [`GgufError::CannotSay`], naming the field: what [`export_metadata`] refuses too.
+pub fn can_say(config: &Config) -> Checked<()> {
+    refuse_what_has_no_words(config)?;
+    rope::write(config, config.architecture.name()).map(drop)
+}
+
 fn model(config: &Config, checkpoint: &Checkpoint, quantization: Option<&str>) -> Checked<Vec<(String, Value)>> {
     refuse_what_has_no_words(config)?;
     let arch = config.architecture.name();
