@@ -226,8 +226,22 @@ pub fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }
 
+/// Whether `value` takes the place of the largest so far. A NaN does and keeps it: what came after must not make it forgotten.
+pub fn outdoes(value: f64, largest: f64) -> bool {
+    !largest.is_nan() && !(value <= largest)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_nan_is_the_largest_wherever_it_stands() {
+        for values in [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, 2.0], [1.0, 2.0, f64::NAN]] {
+            let largest = values.into_iter().fold(0.0, |most, value| if super::outdoes(value, most) { value } else { most });
+            assert!(largest.is_nan(), "{values:?}");
+        }
+        assert!(super::outdoes(2.0, 1.0) && !super::outdoes(1.0, 1.0));
+    }
+
     use proptest::prelude::*;
 
     use super::*;

@@ -3,7 +3,7 @@
 use super::logits::{position, row, rows_at};
 use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::{Full, PromptGolden, Top};
-use crate::metric::{argmax, kl, largest, log_softmax, mean, quantile, widen};
+use crate::metric::{argmax, kl, largest, log_softmax, mean, outdoes, quantile, widen};
 use crate::observation::{Answers, Logits, Op};
 use crate::verdict::{Measure, Owner, Verdict};
 
@@ -60,7 +60,7 @@ fn regret(case: &Case, answers: &dyn Answers) -> Judged {
             return Ok(Verdict::falsified(expected, observed).at(position(case, golden, top.position)).owned_by(Owner::Kernel));
         };
         flips += usize::from(top.ids.first() != Some(&chosen));
-        if worst.is_none_or(|(most, _)| !(regret <= most)) {
+        if worst.is_none_or(|(most, _)| outdoes(regret, most)) {
             worst = Some((regret, top.position));
         }
     }

@@ -7,7 +7,7 @@ use super::stored::{elements, find, in_stored_order, is_transposed, parameters, 
 use super::{Breadth, Case, Check, Judged, Per, Scope, ask};
 use crate::block;
 use crate::golden::TensorEntry;
-use crate::metric::{norm_ratio, relative_rms, widen};
+use crate::metric::{norm_ratio, outdoes, relative_rms, widen};
 use crate::observation::{Answers, Op, Peer, Stored};
 use crate::verdict::{Measure, Owner, Verdict};
 
@@ -176,7 +176,7 @@ struct Worst {
 impl Worst {
     fn take(&mut self, observed: f64, bound: f64, pair: &Pair) {
         let share = observed / bound;
-        if self.found.as_ref().is_none_or(|(most, limit, ..)| !(share <= most / limit)) {
+        if self.found.as_ref().is_none_or(|(most, limit, ..)| outdoes(share, most / limit)) {
             self.found = Some((observed, bound, pair.dtype.clone(), pair.entry.name.clone()));
         }
     }
@@ -197,7 +197,7 @@ fn relative(case: &Case, answers: &dyn Answers) -> Judged {
     let compared = visit(case, answers, |pair| {
         worst.take(drift(&pair)?, rms_limit(case, &pair.dtype)?, &pair);
         let divergence = absolute_divergence(&pair.source, &pair.values);
-        if !(divergence <= blind) {
+        if outdoes(divergence, blind) {
             blind = divergence;
         }
         Ok(())
@@ -314,7 +314,7 @@ fn farthest(pair: &Pair, reach: &Reach, block: usize) -> (f64, f64, usize) {
             // What is computed in float32 rounds on the way.
             let allowed = allowed + largest * 1e-6;
             let share = if error == 0.0 { 0.0 } else { error / allowed };
-            if !(share <= worst.0) {
+            if outdoes(share, worst.0) {
                 worst = (share, error, at);
             }
         }

@@ -54,6 +54,6 @@ fn second_opinion(case: &Case, digest: &str) -> String {
     let Some((golden, answer)) = case.prompt.and_then(|golden| Some((golden, other.prompt(&golden.prompt.name)?))) else {
         return String::new();
     };
-    let word = if answer.greedy.ids == golden.greedy.ids { "with the oracle" } else { "with neither" };
-    format!(" (llama.cpp agrees {word})")
+    let word = if answer.greedy.ids == golden.greedy.ids { "agrees with" } else { "answers otherwise than" };
+    format!(" (llama.cpp {word} the oracle)")
 }

@@ -5,7 +5,7 @@
 
 use super::{Breadth, Case, Check, Judged, Per, ask};
 use crate::golden::{Full, PromptGolden};
-use crate::metric::{log_softmax, logsumexp, norm_ratio, relative_rms, rms, widen};
+use crate::metric::{log_softmax, logsumexp, norm_ratio, outdoes, relative_rms, rms, widen};
 use crate::observation::{Answers, Logits, Op};
 use crate::verdict::{Measure, Owner, Place, Verdict};
 
@@ -79,7 +79,7 @@ fn worst_position(full: &Full, rows: &[f64]) -> Judged<(usize, f64)> {
     for (i, &position) in full.positions.iter().enumerate() {
         let span = i * full.vocab..(i + 1) * full.vocab;
         let error = relative_rms(&full.logits_f64[span.clone()], &rows[span])?;
-        if !(error <= worst.1) {
+        if outdoes(error, worst.1) {
             worst = (position, error);
         }
     }

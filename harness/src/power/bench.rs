@@ -9,7 +9,7 @@ use ground_truth_falsification::check::{Case, Check, Per, Scope};
 use ground_truth_falsification::defect::{Defect, Kind};
 use ground_truth_falsification::form::Form;
 use ground_truth_falsification::golden::{Dequantized, Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
-use ground_truth_falsification::metric::{relative_rms, widen};
+use ground_truth_falsification::metric::{outdoes, relative_rms, widen};
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
 use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
@@ -220,7 +220,7 @@ impl Opened {
                 return Err("the unbroken model does not answer".to_owned());
             }
             let moved = relative_rms(&reference, &values(answers)).unwrap_or(f64::INFINITY) / golden.floor.get();
-            if !(moved <= most) {
+            if outdoes(moved, most) {
                 most = moved;
             }
         }
