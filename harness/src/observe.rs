@@ -67,6 +67,7 @@ impl Sessions {
             Question::Sketch { ids, decode } => session.sketch(ids, *decode).map(Answer::Sketch),
             Question::Container => session.container().map(Answer::Container),
             Question::Weights { tensor } => session.weights(tensor).map(Answer::Weights),
+            Question::Chat(chat) => session.chat(chat).map(|(text, ids)| Answer::Chat { text, ids }),
             Question::Timed { ids, max_new_tokens } => {
                 let begin = Instant::now();
                 session.generate(ids, *max_new_tokens, false).map(|(ids, _)| Answer::Timed { ids, seconds: begin.elapsed().as_secs_f64() })

@@ -14,7 +14,9 @@
 use std::path::PathBuf;
 
 pub use ground_truth::format::Format;
-pub use ground_truth_falsification::observation::{Container, Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow};
+pub use ground_truth_falsification::observation::{
+    Chat, Container, Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow,
+};
 
 pub mod container;
 pub mod native;
@@ -176,5 +178,14 @@ pub trait Session: Send {
     fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
         let _ = tensor;
         Err(Failure::Unsupported { op: Op::Weights })
+    }
+    /// The text of a conversation under a chat template, and its ids: special tokens that the text spells out are one id each, and none is
+    /// added to them.
+    ///
+    /// # Errors
+    /// The refusal of the runtime: a template that does not parse, or one that raises.
+    fn chat(&mut self, chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
+        let _ = chat;
+        Err(Failure::Unsupported { op: Op::Chat })
     }
 }

@@ -152,6 +152,13 @@ pub enum Answer {
         /// Wall-clock seconds from the request to the answer, measured outside the runtime.
         seconds: f64,
     },
+    /// To [`Question::Chat`](super::Question::Chat).
+    Chat {
+        /// The rendered text.
+        text: String,
+        /// Its ids: special tokens that are spelled out in it are one id each, and none is added.
+        ids: Vec<u32>,
+    },
 }
 
 impl Answer {
@@ -169,6 +176,7 @@ impl Answer {
             Answer::Container(_) => "a container",
             Answer::Weights(_) => "values of a tensor",
             Answer::Timed { .. } => "timed ids",
+            Answer::Chat { .. } => "a rendered conversation",
         }
     }
 }

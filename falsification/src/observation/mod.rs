@@ -16,7 +16,7 @@ mod question;
 pub use answer::{Answer, Failure, Logits, Metadata, StageSketch, Stop, TensorRow};
 pub use container::{Container, HEAD_BYTES, MAGIC_BYTES, MetadataEntry, Stored, StoredFile};
 pub use peer::{NoPeers, Peer, Peers};
-pub use question::{Mode, Op, Positions, Question};
+pub use question::{Chat, Mode, Op, Positions, Question};
 
 /// Whoever answers questions about one artifact: a runtime, or a test's fake.
 pub trait Answers {

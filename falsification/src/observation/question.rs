@@ -30,6 +30,25 @@ pub enum Mode {
     Concurrent(usize),
 }
 
+/// A conversation, and the chat template that it is rendered with.
+///
+/// JSON travels as text: the order of its keys is part of the question, because `tojson` and `items` show it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Chat {
+    /// The Jinja source of the template; none asks for the one that the artifact carries.
+    pub template: Option<String>,
+    /// The messages: a JSON array of objects.
+    pub messages: String,
+    /// The tools that the model may call: a JSON array of objects; none is not the same as an empty one.
+    pub tools: Option<String>,
+    /// Further variables of the template, a JSON object: `bos_token`, `eos_token` and whatever else the template asks for.
+    pub variables: String,
+    /// Whether the text ends where the assistant is to begin.
+    pub add_generation_prompt: bool,
+    /// What `strftime_now` takes for the local time, `2026-07-05T09:08:07`; none is the machine's clock.
+    pub now: Option<String>,
+}
+
 /// What a check asks a runtime about one artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Question {
@@ -88,6 +107,9 @@ pub enum Question {
         /// How many tokens; EOS ends nothing.
         max_new_tokens: usize,
     },
+    /// The text of a conversation under a chat template, and its ids with no special tokens added to those that the template writes.
+    /// Answer: [`Answer::Chat`](super::Answer::Chat).
+    Chat(Chat),
 }
 
 /// One capability of a runtime. A check that needs an op which the runtime does not declare is not listed for it.
@@ -123,11 +145,13 @@ pub enum Op {
     Weights,
     /// [`Question::Timed`].
     Timed,
+    /// [`Question::Chat`].
+    Chat,
 }
 
 impl Op {
     /// Every op, in the order of declaration.
-    pub const ALL: [Op; 15] = [
+    pub const ALL: [Op; 16] = [
         Op::Metadata,
         Op::Tensors,
         Op::Tokenize,
@@ -143,6 +167,7 @@ impl Op {
         Op::Container,
         Op::Weights,
         Op::Timed,
+        Op::Chat,
     ];
 
     /// The word for this op in messages and in the runtime protocol.
@@ -163,6 +188,7 @@ impl Op {
             Op::Container => "container",
             Op::Weights => "weights",
             Op::Timed => "timed",
+            Op::Chat => "chat",
         }
     }
 }
@@ -194,6 +220,7 @@ impl Question {
             Question::Container => Op::Container,
             Question::Weights { .. } => Op::Weights,
             Question::Timed { .. } => Op::Timed,
+            Question::Chat(_) => Op::Chat,
         }
     }
 
@@ -218,14 +245,18 @@ impl fmt::Display for Mode {
     }
 }
 
+/// The beginning of a text, quoted and escaped.
+fn brief(text: &str) -> String {
+    format!("{:?}", text.chars().take(40).collect::<String>())
+}
+
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Question::Metadata => f.write_str("the model's metadata"),
             Question::Tensors => f.write_str("the list of tensors"),
             Question::Tokenize { text, add_special } => {
-                let brief: String = text.chars().take(40).collect();
-                write!(f, "ids of {brief:?} {} special tokens", if *add_special { "with" } else { "without" })
+                write!(f, "ids of {} {} special tokens", brief(text), if *add_special { "with" } else { "without" })
             }
             Question::Detokenize { ids } => write!(f, "bytes of {} ids", ids.len()),
             Question::Logits { ids, positions: Positions::All, mode } => write!(f, "logits at all of {} ids, {mode}", ids.len()),
@@ -238,6 +269,10 @@ impl fmt::Display for Question {
             Question::Container => f.write_str("the file as it is stored"),
             Question::Weights { tensor } => write!(f, "the values of {tensor:?}"),
             Question::Timed { ids, max_new_tokens } => write!(f, "{max_new_tokens} greedy tokens after {} ids, timed", ids.len()),
+            Question::Chat(chat) => {
+                let ending = if chat.add_generation_prompt { "with" } else { "without" };
+                write!(f, "the text of {} under a chat template, {ending} generation prompt", brief(&chat.messages))
+            }
         }
     }
 }

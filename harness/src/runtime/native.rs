@@ -89,7 +89,7 @@ impl Runtime for NativeRuntime {
             architectures: Architecture::ALL.iter().map(|a| a.name().to_owned()).collect(),
             // It refuses a type that it does not know when it loads.
             quantizations: Vec::new(),
-            ops: Op::ALL.to_vec(),
+            ops: Op::ALL.into_iter().filter(|op| *op != Op::Chat).collect(),
         }
     }
 

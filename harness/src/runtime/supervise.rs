@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::{Artifact, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
+use super::{Artifact, Chat, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
 use crate::guard;
 
 /// Overrides the seconds that one request may take, for slow machines and large models.
@@ -199,6 +199,11 @@ impl Session for Supervised {
     fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
         let tensor = tensor.to_owned();
         self.call("weights", move |session| session.weights(&tensor))
+    }
+
+    fn chat(&mut self, chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
+        let chat = chat.clone();
+        self.call("chat", move |session| session.chat(&chat))
     }
 }
 

@@ -61,7 +61,8 @@ fn answer(known: &[Known], request: &Request, vocab: usize, n_ctx: usize) -> Opt
         | Request::Tokenize(..)
         | Request::Detokenize(_)
         | Request::Container
-        | Request::Weights(_) => None,
+        | Request::Weights(_)
+        | Request::Chat(_) => None,
     }
 }
 

@@ -77,6 +77,10 @@ pub(super) fn answers_empty(_: &Setting) -> Factory {
             Reply::Metadata(metadata) => *metadata = crate::runtime::Metadata::default(),
             Reply::Container(container) => **container = crate::runtime::Container::default(),
             Reply::Weights(values) => values.clear(),
+            Reply::Chat(text, ids) => {
+                text.clear();
+                ids.clear();
+            }
         }
         Ok(reply)
     })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::runtime::{
-    Artifact, Capabilities, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow,
+    Artifact, Capabilities, Chat, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow,
 };
 
 /// One request to a session.
@@ -32,6 +32,8 @@ pub enum Request {
     Container,
     /// [`Session::weights`]: the name of the tensor.
     Weights(String),
+    /// [`Session::chat`].
+    Chat(Chat),
 }
 
 /// What a session replied.
@@ -55,6 +57,8 @@ pub enum Reply {
     Container(Box<Container>),
     /// To [`Request::Weights`].
     Weights(Vec<f32>),
+    /// To [`Request::Chat`]: the text, and its ids.
+    Chat(String, Vec<u32>),
 }
 
 /// A reply, or why there is none.
@@ -79,6 +83,7 @@ impl Request {
             Request::Sketch(ids, decode) => session.sketch(ids, *decode).map(Reply::Sketch),
             Request::Container => session.container().map(|container| Reply::Container(Box::new(container))),
             Request::Weights(tensor) => session.weights(tensor).map(Reply::Weights),
+            Request::Chat(chat) => session.chat(chat).map(|(text, ids)| Reply::Chat(text, ids)),
         }
     }
 
@@ -92,7 +97,8 @@ impl Request {
             | Request::Tokenize(..)
             | Request::Detokenize(_)
             | Request::Container
-            | Request::Weights(_) => Vec::new(),
+            | Request::Weights(_)
+            | Request::Chat(_) => Vec::new(),
         }
     }
 
@@ -160,6 +166,7 @@ fn kind(reply: &Reply) -> &'static str {
         Reply::Sketch(_) => "sketches",
         Reply::Container(_) => "a container",
         Reply::Weights(_) => "weights",
+        Reply::Chat(..) => "a rendered conversation",
     }
 }
 
@@ -225,6 +232,10 @@ impl Session for LayeredSession {
 
     fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
         due!(self.ask(Request::Weights(tensor.to_owned())), Reply::Weights(values) => values)
+    }
+
+    fn chat(&mut self, chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
+        due!(self.ask(Request::Chat(chat.clone())), Reply::Chat(text, ids) => (text, ids))
     }
 }
 
