@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`observation`] | questions a check asks, answers a runtime gives |
+//! | [`arithmetic`] | what a runtime computes with |
 //! | [`form`] | a column of the matrix: container and quantization |
 //! | [`golden`] | what the oracle answered, parsed and linted |
 //! | [`metric`] | distances in float64 that refuse NaN and empty input |
@@ -17,6 +18,7 @@
 
 #![allow(clippy::neg_cmp_op_on_partial_ord, reason = "comparisons are written `!(x <= bound)`, so that NaN is red")]
 
+pub mod arithmetic;
 pub mod block;
 pub mod check;
 pub mod claim;

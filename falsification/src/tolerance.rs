@@ -3,16 +3,26 @@
 //! Too loose is as wrong as too tight, so no bound is a bare number. A floor is what rounding alone causes: either the golden's own (the
 //! distance of torch's float32 run from its float64 run, so that the bound follows the model), or a number that was measured on this
 //! engine and is written down with how many values stand behind it.
+//!
+//! A key alone is the bound of the engine of this repository. What another arithmetic or another runtime costs is an entry of its own,
+//! measured and reasoned like any other: `"<runtime>:<key>@<quantization>"`, `"<runtime>:<key>"`, `"<arithmetic>:<key>@<quantization>"`,
+//! `"<arithmetic>:<key>"`; the first that is there counts ([`Bounds`]). A verdict's evidence names the entry that it was held to.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+
+use crate::arithmetic::Arithmetic;
+use crate::form::Form;
 
 /// The bounds of this build, as committed in `falsification/tolerances.toml`.
 pub const TOLERANCES_TOML: &str = include_str!("../tolerances.toml");
 
 /// How far a bound may lie above what a correct engine showed.
 const MAX_SLACK: f64 = 8.0;
+
+/// The runtime whose bounds are the keys alone.
+pub const NATIVE: &str = "native";
 
 /// Shortest reason that says something, in bytes.
 const MIN_WHY: usize = 40;
@@ -125,7 +135,16 @@ impl Tolerances {
             let bound = lint(&key, raw)?;
             bounds.insert(key, bound);
         }
+        for key in bounds.keys() {
+            lint_override(key, &bounds)?;
+        }
         Ok(Tolerances { bounds })
+    }
+
+    /// The bounds as they hold for a runtime in one column.
+    pub fn of<'a>(&'a self, runtime: &'a str, arithmetic: Arithmetic, form: &'a Form) -> Bounds<'a> {
+        let arithmetic = arithmetic.in_column(form.is_quantized());
+        Bounds { tolerances: self, runtime, quantization: &form.quantization, arithmetic }
     }
 
     /// The bound with this key.
@@ -155,6 +174,64 @@ impl Tolerances {
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.bounds.keys().map(String::as_str)
     }
+}
+
+/// The bounds as they hold for one runtime in one column.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds<'a> {
+    tolerances: &'a Tolerances,
+    runtime: &'a str,
+    quantization: &'a str,
+    arithmetic: Arithmetic,
+}
+
+impl Bounds<'_> {
+    /// The entry that counts for a key: of the runtime, else of its arithmetic, either in this quantization first; else the key itself.
+    pub fn entry(&self, key: &str) -> String {
+        let whose = [self.runtime, self.arithmetic.name()];
+        let mut narrower = whose.into_iter().flat_map(|whose| [format!("{whose}:{key}@{}", self.quantization), format!("{whose}:{key}")]);
+        narrower.find(|entry| self.tolerances.bounds.contains_key(entry)).unwrap_or_else(|| key.to_owned())
+    }
+
+    /// The largest number that corroborates, as [`Tolerances::limit`] has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tolerances::limit`].
+    pub fn limit(&self, key: &str, golden: f64) -> Result<f64, ToleranceError> {
+        self.tolerances.limit(&self.entry(key), golden)
+    }
+
+    /// The runtime on trial.
+    pub fn runtime(&self) -> &str {
+        self.runtime
+    }
+
+    /// What it computes with in this column.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+}
+
+/// An override widens or narrows a bound that there is, and never that of the engine of this repository: the key alone is its bound.
+fn lint_override(key: &str, bounds: &BTreeMap<String, Bound>) -> Result<(), ToleranceError> {
+    let (whose, rest) = match key.split_once(':') {
+        Some(parts) => parts,
+        None if key.contains('@') => ("", key),
+        None => return Ok(()),
+    };
+    let wrong = |reason: String| ToleranceError::Field { key: key.to_owned(), field: "key", reason };
+    let (base, quantization) = rest.split_once('@').unwrap_or((rest, "any"));
+    if whose.is_empty() || quantization.is_empty() {
+        return Err(wrong("names no runtime, or no quantization".to_owned()));
+    }
+    if [NATIVE, Arithmetic::Exact.name()].contains(&whose) {
+        return Err(wrong(format!("is of `{whose}`, whose bound is `{base}` itself")));
+    }
+    if !bounds.contains_key(base) {
+        return Err(wrong(format!("overrides `{base}`, which there is not")));
+    }
+    Ok(())
 }
 
 fn lint(key: &str, raw: RawBound) -> Result<Bound, ToleranceError> {
@@ -236,6 +313,43 @@ why = "the largest of twelve measurements on the carried models"
     fn committed_bounds_pass_the_lint() {
         let wide = Tolerances::committed().unwrap().limit("margin.wide", f64::NAN);
         assert_eq!(wide, Ok(crate::golden::WIDE_MARGIN), "the oracle classifies by the margin that is written down");
+    }
+
+    /// `GOOD` with one more entry, whose floor is `floor`.
+    fn with(key: &str, floor: f64) -> String {
+        let why = "measured on another runtime, whose sums have another order";
+        format!("{GOOD}[\"{key}\"]\nfloor = {floor}\nn = 3\nmultiple = 2.0\nunit = \"\"\ndate = \"2026-11-21\"\nwhy = \"{why}\"\n")
+    }
+
+    #[test]
+    fn the_narrowest_entry_counts_and_is_named() {
+        let form = |name: &str| Form::converted("gguf", name, "F32");
+        let text = |keys: &[(&str, f64)]| keys.iter().map(|&(key, floor)| with(key, floor).replacen(GOOD, "", 1)).collect::<String>();
+        let all = [("blocks:y", 1e-3), ("slow:y", 1e-2), ("slow:y@q4_0", 1e-1), ("blocks:y@q4_k", 1e-4), ("f32:y", 1e-6)];
+        let tolerances = Tolerances::parse(&format!("{GOOD}{}", text(&all))).unwrap();
+        let of = |runtime: &'static str, arithmetic, quantization: &str| {
+            let form = form(quantization);
+            let bounds = tolerances.of(runtime, arithmetic, &form);
+            (bounds.entry("y"), bounds.limit("y", f64::NAN).unwrap())
+        };
+        assert_eq!(of("slow", Arithmetic::Blocks, "q4_0"), ("slow:y@q4_0".to_owned(), 0.2));
+        assert_eq!(of("slow", Arithmetic::Blocks, "q8_0"), ("slow:y".to_owned(), 0.02));
+        assert_eq!(of("fast", Arithmetic::Blocks, "q8_0"), ("blocks:y".to_owned(), 0.002));
+        assert_eq!(of("slow", Arithmetic::Blocks, "q4_k"), ("slow:y".to_owned(), 0.02));
+        assert_eq!(of("fast", Arithmetic::Blocks, "q4_k"), ("blocks:y@q4_k".to_owned(), 0.0002));
+        assert_eq!(of("fast", Arithmetic::Blocks, "f16"), ("f32:y".to_owned(), 2e-6));
+        assert_eq!(of("fast", Arithmetic::Half, "q4_0"), ("y".to_owned(), 4e-7));
+        assert_eq!(of(NATIVE, Arithmetic::Exact, "q4_0"), ("y".to_owned(), 4e-7));
+        assert!(tolerances.of("slow", Arithmetic::F32, &form("f32")).limit("z", 1.0).is_err());
+    }
+
+    #[test]
+    fn overrides_of_nothing_of_nobody_and_of_the_engine_are_refused() {
+        for key in ["slow:z", ":y", "slow:y@", ":y@q4_0", "y@q4_0", "slow:@q4_0", "native:y", "native:y@q4_0", "exact:y"] {
+            assert!(Tolerances::parse(&with(key, 1e-3)).is_err(), "{key}");
+        }
+        assert!(Tolerances::parse(&with("slow:y", 0.0)).is_err());
+        assert!(Tolerances::parse(&with("slow:y", 1e-3)).is_ok());
     }
 
     #[test]

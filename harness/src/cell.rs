@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ground_truth_falsification::arithmetic::Arithmetic;
 use ground_truth_falsification::check::{Breadth, Check, Per, Scope};
 use ground_truth_falsification::form::{self, Form};
 use ground_truth_falsification::golden::{Dequantized, Index, PromptEntry};
@@ -32,6 +33,8 @@ pub struct Cell {
     pub name: String,
     /// The name of the runtime.
     pub runtime: String,
+    /// What the runtime computes with in this column; the strictest until it is said.
+    pub arithmetic: Arithmetic,
     /// What the runtime loads. The path of a converted one is known when it was made.
     pub artifact: Artifact,
     /// Where it comes from.
@@ -115,6 +118,7 @@ impl Cell {
         Cell {
             name: format!("{}::{format}::{part}::{runtime}", index.model),
             runtime: runtime.to_owned(),
+            arithmetic: Arithmetic::Exact,
             dequantized: beside.of_values(format, &form.quantization).cloned(),
             llama_cpp: beside.llama_cpp.as_ref().filter(|golden| format == Format::Gguf && golden.has(&form.quantization)).cloned(),
             artifact: Artifact { model: index.model.clone(), format, quantization, path: Default::default() },
@@ -123,6 +127,13 @@ impl Cell {
             entry: entry.clone(),
             not_tested: entry.not_tested.clone(),
         }
+    }
+
+    /// The same cell for a runtime that computes with `arithmetic`.
+    #[must_use]
+    pub fn computed_with(self, arithmetic: Arithmetic) -> Self {
+        let arithmetic = arithmetic.in_column(self.form.is_quantized());
+        Self { arithmetic, ..self }
     }
 
     /// Why this cell cannot be judged although it is listed: a carried model lacks the golden of its values.
@@ -138,6 +149,8 @@ impl Cell {
             dequantized: self.dequantized.as_ref().map(|golden| &golden.index),
             llama_cpp: self.llama_cpp.is_some(),
             sayable: self.entry.unsayable.is_none(),
+            runtime: &self.runtime,
+            arithmetic: self.arithmetic,
         }
     }
 

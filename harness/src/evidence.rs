@@ -11,7 +11,7 @@
 //! | `verdict`, `error` | `corroborated`, `falsified` or `error`; the kind of error, or null |
 //! | `behind_gate` | whether the row was not judged because its gate is red |
 //! | `measures` | `name`, `observed`, `bound` (null: printed, never gated), `unit`; `"NaN"`, `"inf"`, `"-inf"` are strings |
-//! | `bounds`, `compared` | keys in `tolerances.toml`, empty where exact; how many values were compared |
+//! | `bounds`, `compared` | entries of `tolerances.toml`, empty where exact; how many values were compared |
 //! | `expected`, `observed` | what had to be, what was |
 //! | `place` | `stage`, `tensor`, `position`, `token` |
 //! | `owner`, `reproduce` | who most likely acts; the command that judges this row again |
@@ -61,7 +61,7 @@ pub struct Record {
     pub behind_gate: bool,
     /// The numbers.
     pub measures: Vec<Number>,
-    /// Keys of the bounds in `tolerances.toml`.
+    /// The entries of `tolerances.toml` that it was held to: a key, or what overrides it for the runtime.
     pub bounds: Vec<String>,
     /// How many values were compared.
     pub compared: u64,

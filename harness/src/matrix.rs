@@ -144,7 +144,7 @@ impl Matrix {
         }
         for entry in &roster.entries {
             for cell in cells(entry, &capabilities.name, forms) {
-                matrix.add(cell, capabilities, checks);
+                matrix.add(cell.computed_with(capabilities.arithmetic), capabilities, checks);
             }
         }
         if matrix.rows.is_empty() {

@@ -14,6 +14,7 @@
 use std::path::PathBuf;
 
 pub use ground_truth::format::Format;
+pub use ground_truth_falsification::arithmetic::Arithmetic;
 pub use ground_truth_falsification::observation::{
     Chat, Container, Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow,
 };
@@ -50,6 +51,8 @@ pub struct Capabilities {
     pub quantizations: Vec<String>,
     /// The requests it answers.
     pub ops: Vec<Op>,
+    /// What it computes with, by which its bounds are chosen.
+    pub arithmetic: Arithmetic,
 }
 
 impl Capabilities {

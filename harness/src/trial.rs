@@ -268,7 +268,7 @@ impl Laboratory {
             perplexity,
             dequantized: scope.dequantized,
             llama_cpp: llama_cpp.as_deref(),
-            tolerances,
+            tolerances: tolerances.of(&open.cell.runtime, open.cell.arithmetic, &open.cell.form),
         };
         let sessions = open.loaded().map_err(|closed| closed.reason)?;
         let observer = Observer::new(&sessions, &sharing.memory);
@@ -340,6 +340,18 @@ impl Laboratory {
         (claim, sentence)
     }
 
+    /// The entries of `tolerances.toml` that a check holds this cell to: the key, or what overrides it for the runtime.
+    fn entries(&self, cell: &Cell, check: &Check) -> Vec<String> {
+        let keys = check.bounds_in(cell.arithmetic);
+        match &self.equipment.tolerances {
+            Ok(tolerances) => {
+                let bounds = tolerances.of(&cell.runtime, cell.arithmetic, &cell.form);
+                keys.into_iter().map(|key| bounds.entry(key)).collect()
+            }
+            Err(_) => keys.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
     fn place_in_matrix(&self, row: &Row, record: &mut Record) {
         record.versions.runtime = format!("{} {}", self.capabilities.name, self.capabilities.version);
         let Some((cell, subject)) = row.task.cell() else {
@@ -350,7 +362,7 @@ impl Laboratory {
         record.versions.oracle = index.oracle.versions.clone();
         let check = match &row.task {
             Task::Check { check, .. } => {
-                record.bounds = check.bounds.iter().map(ToString::to_string).collect();
+                record.bounds = self.entries(&self.cells[cell], check);
                 check.id
             }
             Task::Conversion { .. } => matrix::CONVERSION,

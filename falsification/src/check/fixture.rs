@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::shelf::{self, Shelf};
 use super::{Case, Scope};
+use crate::arithmetic::Arithmetic;
 use crate::form::Form;
 use crate::golden::{
     DEQUANTIZED_SCHEMA, Dequantized, FileEntry, Forced, Full, Greedy, Hex32, Hex64, HexBytes, Index, KNIFE_MARGIN, LLAMA_CPP_SCHEMA,
@@ -19,7 +20,7 @@ use crate::golden::{
 };
 use crate::metric::{argmax, logsumexp, relative_rms, rms, widen};
 use crate::observation::{Answer, Answers, Failure, Logits, Metadata, Mode, Positions, Question, StageSketch, Stop};
-use crate::tolerance::Tolerances;
+use crate::tolerance::{NATIVE, Tolerances};
 
 pub(super) const VOCAB: usize = 260;
 pub(super) const N_CTX: usize = 24;
@@ -240,6 +241,8 @@ pub(super) struct Fixture {
     pub(super) model: ModelGolden,
     pub(super) prompts: Vec<PromptGolden>,
     pub(super) tolerances: Tolerances,
+    /// What the runtime on trial computes with.
+    pub(super) arithmetic: Arithmetic,
     pub(super) form: Form,
     pub(super) shelf: Shelf,
     pub(super) dequantized: Option<Dequantized>,
@@ -318,8 +321,16 @@ impl Fixture {
             published: Some(String::from_utf8_lossy(&decode(&published)).into_owned() + "\n"),
         };
         let shelf = Shelf(form.clone());
-        let mut fixture =
-            Fixture { model, prompts, tolerances: Tolerances::committed().unwrap(), form, shelf, dequantized: None, llama_cpp: None };
+        let mut fixture = Fixture {
+            model,
+            prompts,
+            tolerances: Tolerances::committed().unwrap(),
+            arithmetic: Arithmetic::Exact,
+            form,
+            shelf,
+            dequantized: None,
+            llama_cpp: None,
+        };
         if !fixture.form.primary {
             fixture.add_other_oracles();
         }
@@ -366,6 +377,11 @@ impl Fixture {
         });
     }
 
+    /// The engine is exact; whoever is not is somebody else.
+    fn runtime(&self) -> &'static str {
+        if self.arithmetic == Arithmetic::Exact { NATIVE } else { "other" }
+    }
+
     pub(super) fn case<'a>(&'a self, prompt: Option<&'a PromptGolden>, perplexity: Option<&'a PerplexityGolden>) -> Case<'a> {
         Case {
             model: &self.model,
@@ -377,7 +393,7 @@ impl Fixture {
             perplexity,
             dequantized: self.dequantized.as_ref(),
             llama_cpp: self.llama_cpp.as_ref(),
-            tolerances: &self.tolerances,
+            tolerances: self.tolerances.of(self.runtime(), self.arithmetic, &self.form),
         }
     }
 
@@ -388,6 +404,8 @@ impl Fixture {
             dequantized: self.dequantized.as_ref(),
             llama_cpp: self.llama_cpp.is_some(),
             sayable: true,
+            runtime: self.runtime(),
+            arithmetic: self.arithmetic,
         }
     }
 }

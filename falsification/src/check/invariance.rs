@@ -1,9 +1,16 @@
-//! F-P3 and INV: the answer does not depend on how it was computed, bit for bit. No golden is needed, only a prompt.
+//! F-P3 and INV: the answer does not depend on how it was computed. No golden is needed, only a prompt.
+//!
+//! A runtime of [`Arithmetic::Exact`] is held to it bit for bit. Any other may add in another order for another length, piece, number of
+//! threads or batch: there every position is held to a bound, in which a stale cache, a mask that is off by one or a position that is
+//! counted anew does not hide. What asks for the same work twice (INV-rerun, INV-causal, F-E5-concurrent) has one order of summation
+//! whatever the arithmetic, so that a bit that differs is a race or memory that was never written: bit for bit for all.
 
 use super::{Breadth, Case, Check, Judged, Per, Scope, ask};
-use crate::golden::PromptEntry;
+use crate::arithmetic::Arithmetic;
+use crate::golden::{PromptEntry, PromptGolden};
+use crate::metric::{outdoes, relative_rms, widen};
 use crate::observation::{Answers, Logits, Mode, Op, Positions, Question};
-use crate::verdict::{Owner, Place, Verdict};
+use crate::verdict::{Measure, Owner, Place, Verdict};
 
 /// Prompts with full goldens stand for all where a check asks for many runs: two ordinary lengths and the context limit. In a column that
 /// was made by conversion no golden is full.
@@ -19,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         breadth: Breadth::Short,
         needs: &[Op::Logits, Op::Stepwise],
         bounds: &[],
-        judge: |case, answers| same_bits(case, answers, |_| vec![Mode::Stepwise]),
+        judge: |case, answers| same(case, answers, |_| vec![Mode::Stepwise]),
     },
     Check {
         id: "F-P3-chunks",
@@ -30,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         breadth: Breadth::Published,
         needs: &[Op::Logits, Op::Chunks],
         bounds: &[],
-        judge: |case, answers| same_bits(case, answers, |n| chunkings(n).into_iter().map(Mode::Chunks).collect()),
+        judge: |case, answers| same(case, answers, |n| chunkings(n).into_iter().map(Mode::Chunks).collect()),
     },
     Check {
         id: "F-P3-last",
@@ -63,7 +70,7 @@ pub(super) const CHECKS: &[Check] = &[
         breadth: Breadth::Short,
         needs: &[Op::Logits, Op::Threads],
         bounds: &[],
-        judge: |case, answers| same_bits(case, answers, |_| [1, 2, 3, 8].map(Mode::Threads).to_vec()),
+        judge: |case, answers| same(case, answers, |_| [1, 2, 3, 8].map(Mode::Threads).to_vec()),
     },
     Check {
         id: "INV-rerun",
@@ -74,7 +81,7 @@ pub(super) const CHECKS: &[Check] = &[
         breadth: Breadth::Published,
         needs: &[Op::Logits],
         bounds: &[],
-        judge: |case, answers| same_bits(case, answers, |_| vec![Mode::Again(1), Mode::Again(2)]),
+        judge: |case, answers| modes(case, answers, Rule::Bits, |_| vec![Mode::Again(1), Mode::Again(2)]),
     },
     Check {
         id: "INV-batch",
@@ -88,6 +95,108 @@ pub(super) const CHECKS: &[Check] = &[
         judge: batch,
     },
 ];
+
+/// The bound of every claim about two ways to one answer, for a runtime whose sums have no fixed order.
+const INVARIANCE: &str = "invariance";
+
+/// The bounds of a check that an exact runtime meets bit for bit, for all others.
+pub(super) fn within(id: &str) -> &'static [&'static str] {
+    match id {
+        "F-P3-stepwise" | "F-P3-chunks" | "F-P3-last" | "F-P3-prefix" | "INV-threads" | "INV-batch" => &[INVARIANCE],
+        "INV-generate" => &["tie"],
+        _ => &[],
+    }
+}
+
+/// How far two ways to one answer may lie apart.
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    /// The same bits.
+    Bits,
+    /// At every position at most this relative RMS.
+    Within(f64),
+}
+
+impl Rule {
+    fn of(case: &Case, golden: &PromptGolden) -> Judged<Rule> {
+        match case.tolerances.arithmetic() {
+            Arithmetic::Exact => Ok(Rule::Bits),
+            _ => Ok(Rule::Within(case.tolerances.limit(INVARIANCE, golden.floor.get())?)),
+        }
+    }
+}
+
+/// Answers held by a rule against others that came another way.
+struct Held {
+    rule: Rule,
+    expected: String,
+    compared: usize,
+    /// The largest relative RMS of a position.
+    most: f64,
+}
+
+impl Held {
+    fn new(rule: Rule, expected: String) -> Held {
+        let expected = match rule {
+            Rule::Bits => expected,
+            Rule::Within(bound) => format!("{expected}, at most {bound:.3e} relative RMS away at any position"),
+        };
+        Held { rule, expected, compared: 0, most: 0.0 }
+    }
+
+    /// Holds `found` against `due`, whose first row stands at position `first`. The verdict, where the rule is broken.
+    fn hold(&mut self, case: &Case, due: &Logits, found: &Logits, first: usize, how: &str) -> Judged<()> {
+        let broken = |observed: String, place: Place| {
+            let place = Place { position: place.position.map(|position| first + position), ..place };
+            let observed = if how.is_empty() { observed } else { format!("{how}: {observed}") };
+            Err(Verdict::falsified(self.expected.clone(), observed).at(place).owned_by(Owner::Kernel).into())
+        };
+        match self.rule {
+            Rule::Bits => {
+                if let Some(difference) = first_difference(due, found) {
+                    return broken(difference.describe(), difference.place(case));
+                }
+            }
+            Rule::Within(bound) => {
+                let (position, error) = worst_row(due, found)?;
+                if !(error <= bound) {
+                    return broken(format!("relative RMS {error:.3e} away"), Place { position: Some(position), ..Place::default() });
+                }
+                if outdoes(error, self.most) {
+                    self.most = error;
+                }
+            }
+        }
+        self.compared += found.values.len();
+        Ok(())
+    }
+
+    fn verdict(self) -> Verdict {
+        match self.rule {
+            Rule::Bits => Verdict::corroborated(self.compared, self.expected, "the same bits"),
+            Rule::Within(bound) => {
+                let measures = vec![Measure::gated("relative RMS at the worst position", self.most, bound, "")];
+                Verdict::measured(self.compared, measures, self.expected, format!("at most {:.3e} away", self.most))
+            }
+        }
+    }
+}
+
+/// The position at which two answers of one shape differ most, and its relative RMS. A row that one of them lacks is infinitely far.
+fn worst_row(due: &Logits, found: &Logits) -> Judged<(usize, f64)> {
+    if due.values.len() != found.values.len() {
+        return Ok((due.n.min(found.n), f64::INFINITY));
+    }
+    let mut worst = (0, 0.0);
+    for position in 0..due.n {
+        let (Some(a), Some(b)) = (due.row(position), found.row(position)) else { return Ok((position, f64::INFINITY)) };
+        let error = relative_rms(&widen(a), &widen(b))?;
+        if outdoes(error, worst.1) {
+            worst = (position, error);
+        }
+    }
+    Ok(worst)
+}
 
 /// The first place where two answers of one shape differ.
 pub(super) struct Difference {
@@ -122,24 +231,24 @@ pub(super) fn first_difference(due: &Logits, found: &Logits) -> Option<Differenc
     Some(Difference { position: at / vocab, token: at % vocab, due: value(due, at), found: value(found, at) })
 }
 
-/// Asks for prompt and greedy ids in each mode and holds the bits against those of one prefill.
-fn same_bits(case: &Case, answers: &dyn Answers, modes: impl Fn(usize) -> Vec<Mode>) -> Judged {
+/// Asks for prompt and greedy ids in each mode and holds the logits against those of one prefill, by the rule of the arithmetic.
+fn same(case: &Case, answers: &dyn Answers, modes_of: impl Fn(usize) -> Vec<Mode>) -> Judged {
+    modes(case, answers, Rule::of(case, ask::prompt(case)?)?, modes_of)
+}
+
+fn modes(case: &Case, answers: &dyn Answers, rule: Rule, modes: impl Fn(usize) -> Vec<Mode>) -> Judged {
     let golden = ask::prompt(case)?;
     let ids = golden.forced_ids();
     let whole = ask::forced(case, answers, golden)?;
-    let mut compared = 0;
     let modes = modes(ids.len());
-    let expected = format!("the bits of one prefill at {} positions, in each of {} runs", ids.len(), modes.len());
+    let what = if matches!(rule, Rule::Bits) { "bits" } else { "logits" };
+    let mut held = Held::new(rule, format!("the {what} of one prefill at {} positions, in each of {} runs", ids.len(), modes.len()));
     for mode in modes {
         let question = Question::Logits { ids: ids.clone(), positions: Positions::All, mode: mode.clone() };
         let logits = ask::logits(case, answers, &question, ids.len())?;
-        if let Some(difference) = first_difference(&whole, &logits) {
-            let observed = format!("{mode}: {}", difference.describe());
-            return Ok(Verdict::falsified(expected, observed).at(difference.place(case)).owned_by(Owner::Kernel));
-        }
-        compared += logits.values.len();
+        held.hold(case, &whole, &logits, 0, &mode.to_string())?;
     }
-    Ok(Verdict::corroborated(compared, expected, "the same bits"))
+    Ok(held.verdict())
 }
 
 /// Ways to cut `n` ids: one apart at either end, pairs, and around blocks of 16.
@@ -168,14 +277,11 @@ fn last(case: &Case, answers: &dyn Answers) -> Judged {
     let row = ids.len().checked_sub(1).and_then(|last| whole.row(last));
     let row = row.ok_or_else(|| ask::missing("ids", "none"))?;
     let due = Logits { n: 1, vocab: whole.vocab, values: row.to_vec() };
-    let expected = format!("the bits of row {} of {}", ids.len() - 1, ids.len());
-    match first_difference(&due, &alone) {
-        None => Ok(Verdict::corroborated(row.len(), expected, "the same bits")),
-        Some(difference) => {
-            let place = Place { position: Some(ids.len() - 1), ..difference.place(case) };
-            Ok(Verdict::falsified(expected, difference.describe()).at(place).owned_by(Owner::Kernel))
-        }
-    }
+    let rule = Rule::of(case, golden)?;
+    let what = if matches!(rule, Rule::Bits) { "bits" } else { "logits" };
+    let mut held = Held::new(rule, format!("the {what} of row {} of {}", ids.len() - 1, ids.len()));
+    held.hold(case, &due, &alone, ids.len() - 1, "")?;
+    Ok(held.verdict())
 }
 
 /// Lengths of beginnings: the smallest, and around powers of two.
@@ -192,18 +298,13 @@ fn prefix(case: &Case, answers: &dyn Answers) -> Judged {
     let ids = golden.forced_ids();
     let whole = ask::forced(case, answers, golden)?;
     let lengths = lengths(ids.len());
-    let expected = format!("the first rows of {}, at lengths {lengths:?}", ids.len());
-    let mut compared = 0;
+    let mut held = Held::new(Rule::of(case, golden)?, format!("the first rows of {}, at lengths {lengths:?}", ids.len()));
     for length in lengths {
         let logits = ask::logits(case, answers, &Question::logits(&ids[..length]), length)?;
         let due = Logits { n: length, vocab: whole.vocab, values: whole.values[..length * whole.vocab].to_vec() };
-        if let Some(difference) = first_difference(&due, &logits) {
-            let observed = format!("{length} ids alone: {}", difference.describe());
-            return Ok(Verdict::falsified(expected, observed).at(difference.place(case)).owned_by(Owner::Kernel));
-        }
-        compared += logits.values.len();
+        held.hold(case, &due, &logits, 0, &format!("{length} ids alone"))?;
     }
-    Ok(Verdict::corroborated(compared, expected, "the same bits"))
+    Ok(held.verdict())
 }
 
 /// Neighbours that differ in length and content: one id, the ids backwards, and a long one.
@@ -219,7 +320,7 @@ fn batch(case: &Case, answers: &dyn Answers) -> Judged {
     if ids.is_empty() {
         return Err(ask::missing("ids", "none"));
     }
-    same_bits(case, answers, |_| vec![Mode::Batch(neighbours(&ids, n_ctx)), Mode::Batch(neighbours(&ids, n_ctx)[1..2].to_vec())])
+    same(case, answers, |_| vec![Mode::Batch(neighbours(&ids, n_ctx)), Mode::Batch(neighbours(&ids, n_ctx)[1..2].to_vec())])
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@
 
 use std::sync::LazyLock;
 
+use crate::arithmetic::Arithmetic;
 use crate::form::Form;
 use crate::golden::{Dequantized, Index, LlamaCpp, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use crate::observation::{Answers, Op, Peers};
-use crate::tolerance::Tolerances;
+use crate::tolerance::Bounds;
 use crate::verdict::{Outcome, Verdict};
 
 mod ask;
@@ -39,6 +40,8 @@ mod text;
 mod tokens;
 
 #[cfg(test)]
+mod bounded;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod shelf;
@@ -58,6 +61,10 @@ pub struct Scope<'a> {
     pub llama_cpp: bool,
     /// Whether GGUF has words for the model: what it cannot say, it refuses by the name of the field.
     pub sayable: bool,
+    /// The name of the runtime.
+    pub runtime: &'a str,
+    /// What the runtime computes with in this column.
+    pub arithmetic: Arithmetic,
 }
 
 impl Scope<'_> {
@@ -116,8 +123,8 @@ pub struct Case<'a> {
     pub dequantized: Option<&'a Dequantized>,
     /// What llama.cpp answered for this column, where it was asked.
     pub llama_cpp: Option<&'a LlamaCpp>,
-    /// The bounds.
-    pub tolerances: &'a Tolerances,
+    /// The bounds, as they hold for the runtime in this column.
+    pub tolerances: Bounds<'a>,
 }
 
 /// A verdict, or the verdict that ended the check early.
@@ -163,6 +170,13 @@ impl Check {
     /// Whether it compares without a bound: equal or not.
     pub fn is_exact(&self) -> bool {
         self.bounds.is_empty()
+    }
+
+    /// Keys of the bounds that it holds a runtime of this arithmetic to. What is asked of an exact runtime bit for bit has a bound for any
+    /// other, where the way to the answer is another: see [`invariance`].
+    pub fn bounds_in(&self, arithmetic: Arithmetic) -> Vec<&'static str> {
+        let within = if arithmetic == Arithmetic::Exact { &[] } else { invariance::within(self.id) };
+        [self.bounds, within].concat()
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ground_truth::{Checkpoint, Config};
+use ground_truth_falsification::arithmetic::Arithmetic;
 use ground_truth_falsification::check::{Case, Check, Per, Scope};
 use ground_truth_falsification::defect::{Defect, Kind};
 use ground_truth_falsification::form::Form;
 use ground_truth_falsification::golden::{Dequantized, Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
 use ground_truth_falsification::metric::{outdoes, relative_rms, widen};
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
-use ground_truth_falsification::tolerance::Tolerances;
+use ground_truth_falsification::tolerance::{NATIVE, Tolerances};
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
 
 use super::neighbours::{self, Neighbours, Street};
@@ -114,7 +115,15 @@ impl Bed {
     /// What is known of it without opening a file.
     pub fn scope(&self) -> Scope<'_> {
         let dequantized = self.dequantized.as_ref().map(|golden| &golden.index);
-        Scope { index: &self.index, form: &self.form, dequantized, llama_cpp: false, sayable: true }
+        Scope {
+            index: &self.index,
+            form: &self.form,
+            dequantized,
+            llama_cpp: false,
+            sayable: true,
+            runtime: NATIVE,
+            arithmetic: Arithmetic::Exact,
+        }
     }
 
     /// By which models are ordered: parameters, then name.
@@ -442,7 +451,7 @@ impl Bench {
             perplexity,
             dequantized: self.bed.dequantized.as_ref().map(|golden| &golden.index),
             llama_cpp: None,
-            tolerances: &opened.tolerances,
+            tolerances: opened.tolerances.of(NATIVE, Arithmetic::Exact, &self.bed.form),
         };
         let mut cases: Vec<Case<'_>> = Vec::new();
         match check.per {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use ground_truth::{Architecture, Checkpoint, Error, KvCache, Model, Sequence, Tokenizer, generate, sketch};
 
 use super::{
-    Artifact, Capabilities, Container, Failure, Format, Logits, Metadata, Op, Positions, Runtime, Session, StageSketch, Stop, TensorRow,
-    container,
+    Arithmetic, Artifact, Capabilities, Container, Failure, Format, Logits, Metadata, Op, Positions, Runtime, Session, StageSketch, Stop,
+    TensorRow, container,
 };
 
 /// The engine, reading artifacts from disk or answering from one checkpoint in memory.
@@ -90,6 +90,7 @@ impl Runtime for NativeRuntime {
             // It refuses a type that it does not know when it loads.
             quantizations: Vec::new(),
             ops: Op::ALL.into_iter().filter(|op| *op != Op::Chat).collect(),
+            arithmetic: Arithmetic::Exact,
         }
     }
 

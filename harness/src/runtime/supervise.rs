@@ -210,7 +210,7 @@ impl Session for Supervised {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{Capabilities, Format, Op};
+    use crate::runtime::{Arithmetic, Capabilities, Format, Op};
 
     /// Hangs on `metadata`, panics on `tensors`, answers `tokenize`; refuses to load with 2 threads, hangs with 3, panics with 4.
     struct Troubled;
@@ -224,6 +224,7 @@ mod tests {
                 architectures: vec![],
                 quantizations: vec![],
                 ops: Op::ALL.to_vec(),
+                arithmetic: Arithmetic::Exact,
             }
         }
 
