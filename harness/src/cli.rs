@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 use crate::escape;
 use crate::runtime::native::NativeRuntime;
-use crate::suite;
+use crate::suite::{self, OnTrial};
 
 mod container;
 mod convert;
@@ -232,7 +232,7 @@ fn matrix(options: Vec<std::ffi::OsString>) -> Exit {
     let name = std::ffi::OsString::from("ground-truth matrix");
     let options = libtest_mimic::Arguments::from_iter(std::iter::once(name).chain(options));
     let list = options.list;
-    let conclusion = suite::run(options, Arc::new(NativeRuntime::new()), suite::DEFAULT_TARGET);
+    let conclusion = suite::run(options, vec![OnTrial::judged(Arc::new(NativeRuntime::new()))], suite::DEFAULT_TARGET);
     match (conclusion.has_failed(), conclusion.num_passed) {
         (true, _) => Exit::Red,
         (false, 0) if !list => Exit::Nothing,

@@ -149,7 +149,7 @@ impl Matrix {
         }
         if matrix.rows.is_empty() {
             matrix.problem(Problem::new(
-                "empty",
+                format!("empty::{}", capabilities.name),
                 "at least one row",
                 format!("runtime `{}` declares none of the roster's models", capabilities.name),
             ));
@@ -306,7 +306,7 @@ mod tests {
         let other = Capabilities { architectures: vec!["mamba".into()], ..all };
         let none = Matrix::new(&roster(&fixture), &other);
         assert_eq!(none.coverage, Coverage { total: whole.total, ..Coverage::default() });
-        assert_eq!(names(&none), ["matrix::empty"]);
+        assert_eq!(names(&none), ["matrix::empty::native"]);
     }
 
     #[test]

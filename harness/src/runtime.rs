@@ -78,6 +78,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// The typed refusal of the runtime.
     fn load(&self, artifact: &Artifact, threads: usize) -> Result<Box<dyn Session>, Failure>;
+
+    /// Called once, when the last row is judged. What it started outside of this process has to end here: sessions may be dropped later,
+    /// or not at all where one of them hangs.
+    fn end(&self) {}
 }
 
 /// One loaded artifact. Every request may be refused; one that is not implemented is [`Failure::Unsupported`].

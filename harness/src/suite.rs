@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Conclusion, Failed, FormatSetting, Trial};
 
@@ -13,9 +13,9 @@ use crate::evidence::{Record, Run};
 use crate::matrix::{Matrix, Row, Task};
 use crate::report;
 use crate::roster::{Problem, Roster, Settings};
-use crate::runtime::Runtime;
 use crate::runtime::supervise::{DEADLINE_VARIABLE, Deadlines};
-use crate::summary::{Summary, anonymous_memory};
+use crate::runtime::{Artifact, Capabilities, Failure, Runtime, Session};
+use crate::summary::{Summary, Tally, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::{ROOT_VARIABLE, Workspace};
 
@@ -25,7 +25,67 @@ pub const DEFAULT_TARGET: &str = "falsify";
 /// Judges every row of the matrix for `runtime`, as the whole body of a test target with `harness = false`.
 pub fn falsify(runtime: impl Runtime) -> ExitCode {
     let target = test_target().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
-    run(Arguments::from_args(), Arc::new(runtime), &target).exit_code()
+    run(Arguments::from_args(), vec![OnTrial::judged(Arc::new(runtime))], &target).exit_code()
+}
+
+/// A runtime of a run, and which rows it has there.
+pub struct OnTrial {
+    runtime: Arc<dyn Runtime>,
+    rows: Rows,
+}
+
+enum Rows {
+    /// Those of the matrix.
+    Judged,
+    /// Those of the matrix, as ignored trials: judged where ignored ones are.
+    Asked,
+    /// This one alone, which says why there are no others.
+    Instead(Box<Row>),
+}
+
+impl OnTrial {
+    /// A runtime that every run judges.
+    pub fn judged(runtime: Arc<dyn Runtime>) -> Self {
+        Self { runtime, rows: Rows::Judged }
+    }
+
+    /// A runtime that is judged where ignored trials are asked for. It has to answer [`Runtime::capabilities`] when the rows are listed.
+    pub fn asked(runtime: Arc<dyn Runtime>) -> Self {
+        Self { runtime, rows: Rows::Asked }
+    }
+
+    /// A runtime that is not judged, and why: one row `<name>::hello`, listed as not tested.
+    pub fn not_tested(name: &str, reason: &str) -> Self {
+        let problem = Problem::new(format!("runtime::{name}"), "a runtime that can be put on trial", reason);
+        let row = Row { name: format!("{name}::hello"), task: Task::Problem(problem), not_tested: Some(reason.to_owned()) };
+        Self { runtime: Arc::new(Nobody(name.to_owned())), rows: Rows::Instead(Box::new(row)) }
+    }
+
+    /// A runtime that cannot be judged although it should be: one red row `matrix::<subject>`.
+    pub fn problem(problem: Problem) -> Self {
+        let row = Row { name: format!("matrix::{}", problem.subject), task: Task::Problem(problem), not_tested: None };
+        Self { runtime: Arc::new(Nobody("none".to_owned())), rows: Rows::Instead(Box::new(row)) }
+    }
+}
+
+/// Stands where there is no runtime to ask.
+struct Nobody(String);
+
+impl Runtime for Nobody {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: self.0.clone(),
+            version: String::new(),
+            formats: Vec::new(),
+            architectures: Vec::new(),
+            quantizations: Vec::new(),
+            ops: Vec::new(),
+        }
+    }
+
+    fn load(&self, _: &Artifact, _: usize) -> Result<Box<dyn Session>, Failure> {
+        Err(Failure::Refused { kind: "absent".to_owned(), message: format!("there is no runtime {}", self.0) })
+    }
 }
 
 /// The records of a run and the largest memory seen.
@@ -44,8 +104,19 @@ impl Ledger {
     }
 }
 
-/// Judges the rows that `arguments` select. `target` is the test target that a command to reproduce names.
-pub fn run(mut arguments: Arguments, runtime: Arc<dyn Runtime>, target: &str) -> Conclusion {
+/// One runtime's rows, and everything that judging them needs.
+struct Bench {
+    /// Its name and version.
+    heading: String,
+    runtime: Arc<dyn Runtime>,
+    matrix: Matrix,
+    laboratory: Arc<Laboratory>,
+    ledger: Arc<Ledger>,
+    asked: bool,
+}
+
+/// Judges the rows that `arguments` select, of each runtime in its turn. `target` is the test target that a command to reproduce names.
+pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Conclusion {
     let begin = Instant::now();
     let workspace = Workspace::from_env();
     let settings = Settings::from_env();
@@ -54,54 +125,93 @@ pub fn run(mut arguments: Arguments, runtime: Arc<dyn Runtime>, target: &str) ->
         roster.problems.push(Problem::new(format!("variable::{DEADLINE_VARIABLE}"), "a number of seconds", reason));
         Deadlines::default()
     });
-    let matrix = Matrix::new(&roster, &runtime.capabilities());
-    let setup = Setup {
-        workspace: workspace.clone(),
-        runtime,
-        deadlines,
-        run: Run::of_this_process(workspace.out()),
-        models: roster.models,
-        reproduce: reproduce(&settings, target),
-    };
-    let laboratory = Arc::new(Laboratory::new(setup, &matrix));
-    let ledger = Arc::new(Ledger::default());
+    let run = Run::of_this_process(workspace.out());
+    let mut benches = Vec::with_capacity(runtimes.len());
+    for OnTrial { runtime, rows } in runtimes {
+        let capabilities = runtime.capabilities();
+        let asked = matches!(rows, Rows::Asked);
+        let matrix = match rows {
+            Rows::Judged | Rows::Asked => {
+                let matrix = Matrix::new(&roster, &capabilities);
+                // They are everybody's, and the first has told them.
+                roster.problems.clear();
+                matrix
+            }
+            Rows::Instead(row) => Matrix { rows: vec![*row], ..Matrix::default() },
+        };
+        let setup = Setup {
+            workspace: workspace.clone(),
+            runtime: Arc::clone(&runtime),
+            deadlines,
+            run: run.clone(),
+            models: roster.models.clone(),
+            reproduce: reproduce(&settings, target, asked),
+        };
+        benches.push(Bench {
+            heading: format!("{} {}", capabilities.name, capabilities.version),
+            runtime,
+            laboratory: Arc::new(Laboratory::new(setup, &matrix)),
+            matrix,
+            ledger: Arc::default(),
+            asked,
+        });
+    }
+    refuse_equal_names(&mut benches);
     let under_nextest = std::env::var_os("NEXTEST").is_some();
-    let mut trials: Vec<Trial> = matrix.rows.iter().map(|row| trial(row, &laboratory, &ledger, under_nextest)).collect();
+    let mut trials: Vec<Trial> = benches.iter().flat_map(|bench| bench.trials(under_nextest)).collect();
     if !arguments.exact && !arguments.list {
-        keep_problems(&mut arguments, &matrix, &mut trials);
+        keep_problems(&mut arguments, &benches, &mut trials);
     }
     let judged: BTreeSet<String> = trials
         .iter()
         .filter(|trial| !arguments.is_filtered_out(trial) && !arguments.is_ignored(trial))
         .map(|trial| trial.name().to_owned())
         .collect();
-    laboratory.expect(matrix.rows.iter().filter(|row| judged.contains(&row.name)));
+    for bench in &benches {
+        bench.laboratory.expect(bench.matrix.rows.iter().filter(|row| judged.contains(&row.name)));
+    }
 
     if arguments.format.is_none() && !arguments.list {
         arguments.quiet = true;
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
+    for bench in &benches {
+        bench.runtime.end();
+    }
     if !arguments.list && !under_nextest {
-        let records = ledger.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let peak = ledger.peak_memory.load(Ordering::Relaxed);
-        let summary = Summary {
-            matrix: &matrix,
-            records: &records,
-            without_golden: 0,
-            evidence: workspace.show(laboratory.run().folder()),
-            elapsed: begin.elapsed(),
-            peak_memory: (peak > 0).then_some(peak),
-        };
-        print_last(&arguments, &summary, &records);
+        print_last(&arguments, &benches, &workspace.show(run.folder()), begin.elapsed());
     }
     conclusion
 }
 
+impl Bench {
+    fn trials(&self, under_nextest: bool) -> Vec<Trial> {
+        // What cannot be tested of a runtime that waits to be asked is counted; as an ignored trial it would be run with the others.
+        let rows = self.matrix.rows.iter().filter(|row| !(self.asked && row.not_tested.is_some()));
+        rows.map(|row| trial(row, self, under_nextest)).collect()
+    }
+}
+
+/// Two rows of one name would be one row to every tool that filters by name.
+fn refuse_equal_names(benches: &mut [Bench]) {
+    let mut seen = BTreeSet::new();
+    for bench in benches {
+        for row in &mut bench.matrix.rows {
+            if !seen.insert(row.name.clone()) {
+                let observed = format!("two rows are named {}", row.name);
+                let problem = Problem::new(format!("name::{}", escape::plain_name(&row.name)), "unique row names", observed);
+                *row = Row { name: format!("matrix::{}", problem.subject), task: Task::Problem(problem), not_tested: None };
+            }
+        }
+    }
+}
+
 /// Lets no filter hide what is wrong with the lists: a model that broken lists lost has no row that a filter could find, and nothing to
 /// judge would look like nothing red.
-fn keep_problems(arguments: &mut Arguments, matrix: &Matrix, trials: &mut Vec<Trial>) {
-    let problems: BTreeSet<&str> =
-        matrix.rows.iter().filter(|row| matches!(row.task, Task::Problem(_))).map(|row| row.name.as_str()).collect();
+fn keep_problems(arguments: &mut Arguments, benches: &[Bench], trials: &mut Vec<Trial>) {
+    let is_red = |row: &&Row| matches!(row.task, Task::Problem(_)) && row.not_tested.is_none();
+    let rows = benches.iter().flat_map(|bench| &bench.matrix.rows);
+    let problems: BTreeSet<&str> = rows.filter(is_red).map(|row| row.name.as_str()).collect();
     if problems.is_empty() {
         return;
     }
@@ -110,8 +220,8 @@ fn keep_problems(arguments: &mut Arguments, matrix: &Matrix, trials: &mut Vec<Tr
 }
 
 /// A row as libtest sees it. The panic hook and `catch_unwind` are inside: a panic is a verdict like any other.
-fn trial(row: &Row, laboratory: &Arc<Laboratory>, ledger: &Arc<Ledger>, under_nextest: bool) -> Trial {
-    let (laboratory, ledger, task) = (Arc::clone(laboratory), Arc::clone(ledger), row.clone());
+fn trial(row: &Row, bench: &Bench, under_nextest: bool) -> Trial {
+    let (laboratory, ledger, task) = (Arc::clone(&bench.laboratory), Arc::clone(&bench.ledger), row.clone());
     let body = move || -> Result<(), Failed> {
         let record = laboratory.judge(&task);
         let failure = (!record.is_green()).then(|| report::failure(&record));
@@ -127,20 +237,41 @@ fn trial(row: &Row, laboratory: &Arc<Laboratory>, ledger: &Arc<Ledger>, under_ne
             }
         }
     };
-    Trial::test(row.name.clone(), body).with_ignored_flag(row.not_tested.is_some())
+    Trial::test(row.name.clone(), body).with_ignored_flag(bench.asked || row.not_tested.is_some())
 }
 
 /// The verdict is what stands last on the screen. Where stdout holds JSON events it goes to stderr.
-fn print_last(arguments: &Arguments, summary: &Summary<'_>, records: &[Record]) {
+fn print_last(arguments: &Arguments, benches: &[Bench], evidence: &str, elapsed: Duration) {
     let mut text = String::new();
-    // Whoever filtered down to a single row wants its numbers, green or not.
-    if let [record] = records
-        && record.is_green()
-    {
-        text = format!("{}\n  {}\n  {}\n", escape::line(&record.name), escape::line(&record.claim.sentence), report::bounds(record));
+    let mut all = Tally::default();
+    for bench in benches {
+        let records = bench.ledger.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let peak = bench.ledger.peak_memory.load(Ordering::Relaxed);
+        let summary = Summary {
+            matrix: &bench.matrix,
+            records: &records,
+            without_golden: 0,
+            evidence: evidence.to_owned(),
+            elapsed,
+            peak_memory: (peak > 0).then_some(peak),
+        };
+        if benches.len() > 1 && !bench.matrix.cells.is_empty() {
+            text.push_str(&format!("\nruntime       {}\n", escape::line(&bench.heading)));
+        }
+        // Whoever wants a single row wants its numbers, green or not.
+        if let [record] = records.as_slice()
+            && record.is_green()
+        {
+            let (name, sentence) = (escape::line(&record.name), escape::line(&record.claim.sentence));
+            text.push_str(&format!("{name}\n  {sentence}\n  {}\n", report::bounds(record)));
+        }
+        // A filter that was meant for another test target is no occasion for a summary.
+        text.push_str(&if records.is_empty() && !bench.matrix.cells.is_empty() { summary.verdict() } else { summary.text() });
+        all.add(&Tally::of(&records));
     }
-    // A filter that was meant for another test target is no occasion for a summary.
-    text.push_str(&if records.is_empty() { summary.verdict() } else { summary.text() });
+    if benches.len() > 1 {
+        text.push_str(&format!("\nall runtimes  {}\n", all.verdict()));
+    }
     if arguments.format == Some(FormatSetting::Json) {
         eprint!("{text}");
     } else {
@@ -149,7 +280,7 @@ fn print_last(arguments: &Arguments, summary: &Summary<'_>, records: &[Record]) 
 }
 
 /// The command that judges one row again, with the variables that brought its model here.
-fn reproduce(settings: &Settings, target: &str) -> Box<dyn Fn(&str) -> String + Send + Sync> {
+fn reproduce(settings: &Settings, target: &str, asked: bool) -> Box<dyn Fn(&str) -> String + Send + Sync> {
     let target = target.to_owned();
     let mut prefix = settings.as_shell_prefix();
     for variable in [ROOT_VARIABLE, DEADLINE_VARIABLE] {
@@ -157,7 +288,8 @@ fn reproduce(settings: &Settings, target: &str) -> Box<dyn Fn(&str) -> String + 
             prefix.push_str(&format!("{variable}={} ", escape::shell(&value.to_string_lossy())));
         }
     }
-    Box::new(move |name| format!("{prefix}cargo test --test {target} -- --exact {}", escape::quoted(name)))
+    let asked = if asked { "--ignored " } else { "" };
+    Box::new(move |name| format!("{prefix}cargo test --test {target} -- {asked}--exact {}", escape::quoted(name)))
 }
 
 /// The name of the running test target: the executable's, without the hash that cargo appends.

@@ -46,6 +46,23 @@ impl Tally {
         tally
     }
 
+    /// Adds those of another runtime.
+    pub fn add(&mut self, other: &Self) {
+        self.corroborated += other.corroborated;
+        self.falsified += other.falsified;
+        self.errors += other.errors;
+    }
+
+    /// In a word and numbers.
+    pub fn verdict(&self) -> String {
+        let word = match (self.judged(), self.is_green()) {
+            (0, _) => "NOTHING JUDGED",
+            (_, true) => "CORROBORATED",
+            (_, false) => "RED",
+        };
+        format!("{word}: {} corroborated, {} falsified, {} errors", self.corroborated, self.falsified, self.errors)
+    }
+
     /// Rows that were judged.
     pub fn judged(&self) -> usize {
         self.corroborated + self.falsified + self.errors
@@ -77,6 +94,12 @@ impl Summary<'_> {
     /// The lines, each with its line end.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        if self.matrix.cells.is_empty() {
+            // No runtime was judged: a row says why, and there is nothing to count.
+            self.not_tested(&mut text);
+            self.red(&mut text);
+            return if self.records.is_empty() { text } else { text + &self.verdict() };
+        }
         let _ = writeln!(text, "matrix        {}", self.product());
         let _ = writeln!(text, "rows          {}", self.sum());
         let coverage = self.matrix.coverage;
@@ -105,19 +128,11 @@ impl Summary<'_> {
         let tally = Tally::of(self.records);
         let left_out = self.matrix.rows.iter().filter(|row| row.not_tested.is_none()).count().saturating_sub(tally.judged());
         let filtered = if left_out > 0 { format!(", {left_out} filtered out") } else { String::new() };
-        let word = match (tally.judged(), tally.is_green()) {
-            (0, _) => "NOTHING JUDGED",
-            (_, true) => "CORROBORATED",
-            (_, false) => "RED",
-        };
         let mut not_tested = not_tested(&self.matrix.rows).values().sum::<usize>().to_string();
         if self.without_golden > 0 {
             not_tested = count(self.without_golden, "check");
         }
-        format!(
-            "verdict       {word}: {} corroborated, {} falsified, {} errors, {not_tested} not tested{filtered}\n",
-            tally.corroborated, tally.falsified, tally.errors
-        )
+        format!("verdict       {}, {not_tested} not tested{filtered}\n", tally.verdict())
     }
 
     /// Models, cells, checks and prompts.
