@@ -14,7 +14,7 @@ use crate::matrix::{Matrix, Row, Task};
 use crate::report;
 use crate::roster::{Problem, Roster, Settings};
 use crate::runtime::supervise::{DEADLINE_VARIABLE, Deadlines};
-use crate::runtime::{Artifact, Capabilities, Failure, Runtime, Session};
+use crate::runtime::{Arithmetic, Artifact, Capabilities, Failure, Runtime, Session};
 use crate::summary::{Summary, Tally, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::{ROOT_VARIABLE, Workspace};
@@ -80,6 +80,7 @@ impl Runtime for Nobody {
             architectures: Vec::new(),
             quantizations: Vec::new(),
             ops: Vec::new(),
+            arithmetic: Arithmetic::default(),
         }
     }
 
