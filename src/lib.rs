@@ -15,6 +15,7 @@ pub mod generate;
 pub mod kernel;
 pub mod model;
 pub mod quant;
+pub mod sample;
 pub mod sketch;
 pub mod tokenizer;
 

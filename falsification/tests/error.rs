@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ground_truth::error::{Error, ModelError};
 use ground_truth::format::gguf::{Array, Metadata, Value as GgufValue};
+use ground_truth::sample::{self, History, Params};
 use ground_truth::tokenizer::gguf::{export, tokenizer_json};
 use ground_truth::{Checkpoint, Dtype, Model, Positions, Result, Tensor, Tokenizer, evaluate, generate};
 use safetensors::tensor::TensorView;
@@ -318,12 +319,19 @@ const TABLE: &[Row] = &[
     ("request", "nan-logit", |_| generate::argmax(&[0.0, f32::NAN]).map(drop)),
     ("request", "infinite-logit", |_| generate::argmax(&[0.0, f32::INFINITY]).map(drop)),
     ("request", "no-logits", |_| generate::argmax(&[]).map(drop)),
+    ("request", "parameter", |_| sampled(&[0.0], Params { temperature: -1.0, ..Params::default() })),
+    ("request", "bad-word", |_| sampled(&[0.0], Params { bad_words_ids: vec![vec![1]], ..Params::default() })),
+    ("request", "nothing-left", |_| sampled(&[0.0], Params { bad_words_ids: vec![vec![0]], ..Params::default() })),
     ("request", "too-short", |f| evaluate::summed_nll(&f.open()?.0, &[1], 4, 2).map(drop)),
     ("request", "window", |f| evaluate::summed_nll(&f.open()?.0, &[1, 2, 3], 4, 0).map(drop)),
 ];
 
 fn ask(model: &Model, ids: &[u32]) -> Result<()> {
     model.forward(ids, &mut model.new_cache(), Positions::All).map(drop)
+}
+
+fn sampled(logits: &[f32], params: Params) -> Result<()> {
+    sample::process(logits, History::default(), &params).map(drop)
 }
 
 #[cfg(unix)]

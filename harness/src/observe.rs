@@ -72,6 +72,7 @@ impl Sessions {
                 let begin = Instant::now();
                 session.generate(ids, *max_new_tokens, false).map(|(ids, _)| Answer::Timed { ids, seconds: begin.elapsed().as_secs_f64() })
             }
+            Question::Sample(request) => session.sample(request).map(Answer::Sampled),
         })
     }
 

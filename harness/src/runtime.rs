@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub use ground_truth::format::Format;
 pub use ground_truth_falsification::arithmetic::Arithmetic;
 pub use ground_truth_falsification::observation::{
-    Chat, Container, Failure, Logits, Metadata, Op, Positions, StageSketch, Stop, TensorRow,
+    Chat, Container, Failure, Logits, Metadata, Op, Positions, SampleParams, SampleRequest, Sampled, StageSketch, Stop, TensorRow,
 };
 
 pub mod container;
@@ -194,5 +194,14 @@ pub trait Session: Send {
     fn chat(&mut self, chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
         let _ = chat;
         Err(Failure::Unsupported { op: Op::Chat })
+    }
+
+    /// A token drawn from the logits of the request, and those logits after every change. The model takes no part.
+    ///
+    /// # Errors
+    /// The refusal of the runtime.
+    fn sample(&mut self, request: &SampleRequest) -> Result<Sampled, Failure> {
+        let _ = request;
+        Err(Failure::Unsupported { op: Op::Sample })
     }
 }

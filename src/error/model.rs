@@ -157,6 +157,32 @@ pub enum RequestError {
     /// No logits to choose from.
     #[error("no logits were given, at least one is due")]
     NoLogits,
+    /// A sampling parameter out of its range.
+    #[error("`{name}` is {value}: {due} is due")]
+    Parameter {
+        /// The parameter, as `generation_config.json` spells it.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// The range that it must lie in.
+        due: &'static str,
+    },
+    /// A forbidden sequence with an id that the vocabulary has not.
+    #[error("`bad_words_ids[{index}]`: id {id}, the vocabulary has {vocab_size}")]
+    BadWord {
+        /// Its place in the list.
+        index: usize,
+        /// The id.
+        id: u32,
+        /// How many ids there are.
+        vocab_size: usize,
+    },
+    /// Every token is masked.
+    #[error("every one of {vocab_size} tokens is masked, so none can be drawn")]
+    NothingLeft {
+        /// How many tokens there are.
+        vocab_size: usize,
+    },
     /// A text with nothing to score.
     #[error("{given} token ids were given, at least two are due: the first is not scored")]
     TooShort {
@@ -183,6 +209,9 @@ reasons!(RequestError {
     NanLogit => "nan-logit",
     InfiniteLogit => "infinite-logit",
     NoLogits => "no-logits",
+    Parameter => "parameter",
+    BadWord => "bad-word",
+    NothingLeft => "nothing-left",
     TooShort => "too-short",
     Window => "window",
 });

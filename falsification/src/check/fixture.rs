@@ -474,6 +474,7 @@ pub(super) fn right_answer(fixture: &Fixture, question: &Question) -> Result<Ans
         Question::Weights { tensor } => Answer::Weights(shelf::weights(fixture, tensor)?),
         Question::Timed { ids, max_new_tokens } => Answer::Timed { ids: greedy(ids, *max_new_tokens, false, engine_row).0, seconds: 0.1 },
         Question::Chat(_) => return Err(Failure::Unsupported { op: question.op() }),
+        Question::Sample(_) => return refuse("draws no tokens".to_owned()),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Container, Op};
+use super::{Container, Op, Sampled};
 
 /// What a runtime understood of the model. A field that it does not report is `None`, which INSPECT finds red.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,6 +159,8 @@ pub enum Answer {
         /// Its ids: special tokens that are spelled out in it are one id each, and none is added.
         ids: Vec<u32>,
     },
+    /// To [`Question::Sample`](super::Question::Sample).
+    Sampled(Sampled),
 }
 
 impl Answer {
@@ -177,6 +179,7 @@ impl Answer {
             Answer::Weights(_) => "values of a tensor",
             Answer::Timed { .. } => "timed ids",
             Answer::Chat { .. } => "a rendered conversation",
+            Answer::Sampled(_) => "a drawn token",
         }
     }
 }

@@ -12,11 +12,13 @@ mod answer;
 mod container;
 mod peer;
 mod question;
+mod sample;
 
 pub use answer::{Answer, Failure, Logits, Metadata, StageSketch, Stop, TensorRow};
 pub use container::{Container, HEAD_BYTES, MAGIC_BYTES, MetadataEntry, Stored, StoredFile};
 pub use peer::{NoPeers, Peer, Peers};
 pub use question::{Chat, Mode, Op, Positions, Question};
+pub use sample::{Exact, SampleParams, SampleRequest, Sampled};
 
 /// Whoever answers questions about one artifact: a runtime, or a test's fake.
 pub trait Answers {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::SampleRequest;
+
 /// Which positions' logits are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Positions {
@@ -110,6 +112,8 @@ pub enum Question {
     /// The text of a conversation under a chat template, and its ids with no special tokens added to those that the template writes.
     /// Answer: [`Answer::Chat`](super::Answer::Chat).
     Chat(Chat),
+    /// A token drawn from these logits; no model takes part. Answer: [`Answer::Sampled`](super::Answer::Sampled).
+    Sample(Box<SampleRequest>),
 }
 
 /// One capability of a runtime. A check that needs an op which the runtime does not declare is not listed for it.
@@ -147,11 +151,13 @@ pub enum Op {
     Timed,
     /// [`Question::Chat`].
     Chat,
+    /// [`Question::Sample`].
+    Sample,
 }
 
 impl Op {
     /// Every op, in the order of declaration.
-    pub const ALL: [Op; 16] = [
+    pub const ALL: [Op; 17] = [
         Op::Metadata,
         Op::Tensors,
         Op::Tokenize,
@@ -168,6 +174,7 @@ impl Op {
         Op::Weights,
         Op::Timed,
         Op::Chat,
+        Op::Sample,
     ];
 
     /// The word for this op in messages and in the runtime protocol.
@@ -189,6 +196,7 @@ impl Op {
             Op::Weights => "weights",
             Op::Timed => "timed",
             Op::Chat => "chat",
+            Op::Sample => "sample",
         }
     }
 }
@@ -221,6 +229,7 @@ impl Question {
             Question::Weights { .. } => Op::Weights,
             Question::Timed { .. } => Op::Timed,
             Question::Chat(_) => Op::Chat,
+            Question::Sample(_) => Op::Sample,
         }
     }
 
@@ -272,6 +281,10 @@ impl fmt::Display for Question {
             Question::Chat(chat) => {
                 let ending = if chat.add_generation_prompt { "with" } else { "without" };
                 write!(f, "the text of {} under a chat template, {ending} generation prompt", brief(&chat.messages))
+            }
+            Question::Sample(request) => {
+                let (logits, before) = (request.logit_bits.len(), request.prompt.len() + request.generated.len());
+                write!(f, "a token drawn from {logits} logits after {before} ids, u = {:?}, {:?}", request.u, request.params)
             }
         }
     }

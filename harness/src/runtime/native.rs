@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use ground_truth::sample::{self, History, Params};
 use ground_truth::{Architecture, Checkpoint, Error, KvCache, Model, Sequence, Tokenizer, generate, sketch};
+use ground_truth_falsification::observation::Exact;
 
 use super::{
-    Arithmetic, Artifact, Capabilities, Container, Failure, Format, Logits, Metadata, Op, Positions, Runtime, Session, StageSketch, Stop,
-    TensorRow, container,
+    Arithmetic, Artifact, Capabilities, Container, Failure, Format, Logits, Metadata, Op, Positions, Runtime, SampleParams, SampleRequest,
+    Sampled, Session, StageSketch, Stop, TensorRow, container,
 };
 
 /// The engine, reading artifacts from disk or answering from one checkpoint in memory.
@@ -228,6 +230,34 @@ impl Session for NativeSession {
     fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {
         let found = self.0.checkpoint.tensors.get(tensor).map(ground_truth::Tensor::to_f32);
         found.ok_or_else(|| Failure::Refused { kind: "request".to_owned(), message: format!("no tensor {tensor:?}") })
+    }
+
+    fn sample(&mut self, request: &SampleRequest) -> Result<Sampled, Failure> {
+        let history = History { prompt: &request.prompt, generated: &request.generated };
+        let logits = sample::process(&request.logits(), history, &params(&request.params)).map_err(refused)?;
+        let id = sample::draw(&logits, request.u.get()).map_err(refused)?;
+        Ok(Sampled { logits, id })
+    }
+}
+
+/// What is not said changes nothing.
+fn params(said: &SampleParams) -> Params {
+    let off = Params::default();
+    Params {
+        repetition_penalty: said.repetition_penalty.map_or(off.repetition_penalty, Exact::get),
+        presence_penalty: said.presence_penalty.map_or(off.presence_penalty, Exact::get),
+        frequency_penalty: said.frequency_penalty.map_or(off.frequency_penalty, Exact::get),
+        no_repeat_ngram_size: said.no_repeat_ngram_size.unwrap_or(off.no_repeat_ngram_size),
+        bad_words_ids: said.bad_words_ids.clone(),
+        min_length: said.min_length.unwrap_or(off.min_length),
+        min_new_tokens: said.min_new_tokens.unwrap_or(off.min_new_tokens),
+        eos_token_id: said.eos_token_id.clone(),
+        temperature: said.temperature.map_or(off.temperature, Exact::get),
+        top_k: said.top_k.unwrap_or(off.top_k),
+        top_p: said.top_p.map_or(off.top_p, Exact::get),
+        min_p: said.min_p.map_or(off.min_p, Exact::get),
+        typical_p: said.typical_p.map_or(off.typical_p, Exact::get),
+        min_tokens_to_keep: said.min_tokens_to_keep.unwrap_or(off.min_tokens_to_keep),
     }
 }
 

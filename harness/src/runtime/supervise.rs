@@ -9,7 +9,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::{Artifact, Chat, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow};
+use super::{
+    Artifact, Chat, Container, Failure, Logits, Metadata, Positions, Runtime, SampleRequest, Sampled, Session, StageSketch, Stop, TensorRow,
+};
 use crate::guard;
 
 /// Overrides the seconds that one request may take, for slow machines and large models.
@@ -204,6 +206,11 @@ impl Session for Supervised {
     fn chat(&mut self, chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
         let chat = chat.clone();
         self.call("chat", move |session| session.chat(&chat))
+    }
+
+    fn sample(&mut self, request: &SampleRequest) -> Result<Sampled, Failure> {
+        let request = request.clone();
+        self.call("sample", move |session| session.sample(&request))
     }
 }
 

@@ -62,7 +62,8 @@ fn answer(known: &[Known], request: &Request, vocab: usize, n_ctx: usize) -> Opt
         | Request::Detokenize(_)
         | Request::Container
         | Request::Weights(_)
-        | Request::Chat(_) => None,
+        | Request::Chat(_)
+        | Request::Sample(_) => None,
     }
 }
 

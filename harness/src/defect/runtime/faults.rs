@@ -81,6 +81,7 @@ pub(super) fn answers_empty(_: &Setting) -> Factory {
                 text.clear();
                 ids.clear();
             }
+            Reply::Sampled(sampled) => sampled.logits.clear(),
         }
         Ok(reply)
     })

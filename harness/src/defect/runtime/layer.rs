@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::runtime::{
-    Artifact, Capabilities, Chat, Container, Failure, Logits, Metadata, Positions, Runtime, Session, StageSketch, Stop, TensorRow,
+    Artifact, Capabilities, Chat, Container, Failure, Logits, Metadata, Positions, Runtime, SampleRequest, Sampled, Session, StageSketch,
+    Stop, TensorRow,
 };
 
 /// One request to a session.
@@ -34,6 +35,8 @@ pub enum Request {
     Weights(String),
     /// [`Session::chat`].
     Chat(Chat),
+    /// [`Session::sample`].
+    Sample(Box<SampleRequest>),
 }
 
 /// What a session replied.
@@ -59,6 +62,8 @@ pub enum Reply {
     Weights(Vec<f32>),
     /// To [`Request::Chat`]: the text, and its ids.
     Chat(String, Vec<u32>),
+    /// To [`Request::Sample`].
+    Sampled(Sampled),
 }
 
 /// A reply, or why there is none.
@@ -84,6 +89,7 @@ impl Request {
             Request::Container => session.container().map(|container| Reply::Container(Box::new(container))),
             Request::Weights(tensor) => session.weights(tensor).map(Reply::Weights),
             Request::Chat(chat) => session.chat(chat).map(|(text, ids)| Reply::Chat(text, ids)),
+            Request::Sample(request) => session.sample(request).map(Reply::Sampled),
         }
     }
 
@@ -98,7 +104,8 @@ impl Request {
             | Request::Detokenize(_)
             | Request::Container
             | Request::Weights(_)
-            | Request::Chat(_) => Vec::new(),
+            | Request::Chat(_)
+            | Request::Sample(_) => Vec::new(),
         }
     }
 
@@ -167,6 +174,7 @@ fn kind(reply: &Reply) -> &'static str {
         Reply::Container(_) => "a container",
         Reply::Weights(_) => "weights",
         Reply::Chat(..) => "a rendered conversation",
+        Reply::Sampled(_) => "a drawn token",
     }
 }
 
@@ -236,6 +244,10 @@ impl Session for LayeredSession {
 
     fn chat(&mut self, chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
         due!(self.ask(Request::Chat(chat.clone())), Reply::Chat(text, ids) => (text, ids))
+    }
+
+    fn sample(&mut self, request: &SampleRequest) -> Result<Sampled, Failure> {
+        due!(self.ask(Request::Sample(Box::new(request.clone()))), Reply::Sampled(sampled) => sampled)
     }
 }
 
