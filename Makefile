@@ -1,12 +1,13 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
 .PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-ppl check-tensors power \
-        train oracle oracle-check golden-dequantized golden-llama-cpp vectors fuzz-configs fuzz-llama-cpp crash ci recheck clean uv
+        train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp crash ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
 MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
 # Models that are not carried, when their folder is at hand: make oracle EXTRA=path/to/model
 EXTRA ?=
+APR := 0.72.3
 CHECK ?=
 
 help: ## print this list
@@ -40,6 +41,22 @@ check-ppl: ## perplexity equals the golden
 
 check-tensors: ## tensor inventory and statistics
 	cargo test --test falsify -- ::TENSORS
+
+check-llamacpp: uv ## llama.cpp (xllamacpp) over every GGUF cell
+	$(UV) run --script runtimes/llamacpp.py </dev/null
+	GROUND_TRUTH_REQUIRE_ALL=1 cargo test --test runtimes -- --include-ignored ::llamacpp::
+
+check-cross-runtime: uv ## every runtime of runtimes/runtimes.toml over every cell that it declares
+	for script in llamacpp transformers; do $(UV) run --script runtimes/$$script.py </dev/null || exit 1; done
+	GROUND_TRUTH_REQUIRE_ALL=1 cargo test --test runtimes -- --include-ignored
+
+apr: ## apr-cli at its pinned version, under target/apr (some 640 crates: long)
+	cargo install apr-cli --version $(APR) --locked --no-default-features --features inference,safetensors-compare --root target/apr
+
+check-apr: uv ## what apr answers to its own commands: writes docs/apr-status.md; CHECK=--check compares instead
+	test -x target/apr/bin/apr || $(MAKE) apr
+	cargo build -p ground-truth-harness --bin ground-truth
+	$(UV) run --script runtimes/apr.py $(CHECK)
 
 power: ## every check against every defect
 	cargo test --test power
