@@ -28,6 +28,7 @@ mod list;
 mod open;
 mod probe;
 mod run;
+mod serve;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,9 @@ enum Command {
         /// The model's golden folder, or a folder that holds one of the model's name
         #[arg(long)]
         golden: Option<PathBuf>,
+        /// Judge a runtime of runtimes/runtimes.toml, or of a file in GROUND_TRUTH_RUNTIMES, in the engine's place
+        #[arg(long, value_name = "NAME")]
+        runtime: Option<String>,
         /// Judge only the rows whose name contains this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
@@ -75,6 +79,9 @@ enum Command {
     },
     /// Judge every row of the matrix; what follows are the options of a test binary (`--list`, `--exact NAME`, a filter)
     Matrix {
+        /// Judge the runtimes of runtimes/runtimes.toml and GROUND_TRUTH_RUNTIMES in the engine's place; comes before the options
+        #[arg(long)]
+        runtimes: bool,
         /// Options of a test binary
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<std::ffi::OsString>,
@@ -165,6 +172,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Answer for the engine what docs/adapter.md describes: requests on standard input, answers on standard output
+    Serve,
     /// List the models of the roster
     List {
         /// Print JSON
@@ -197,8 +206,10 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Judge { model, files, golden, only, json } => judge::judge(&model, &files, golden.as_deref(), only, json),
-        Command::Matrix { options } => Ok(matrix(options)),
+        Command::Judge { model, files, golden, runtime, only, json } => {
+            judge::judge(&judge::Asked { model: &model, files: &files, golden: golden.as_deref(), runtime: runtime.as_deref(), only }, json)
+        }
+        Command::Matrix { runtimes, options } => Ok(matrix(runtimes, options)),
         Command::Convert { source, destination, format, quant, shard_size, json } => convert::convert(
             &convert::Asked {
                 source: &source,
@@ -216,6 +227,7 @@ pub fn main() -> ExitCode {
         Command::Run { model, prompt, max_new_tokens, json } => run::run(&model, &prompt, max_new_tokens, json),
         Command::Inspect { model, json } => folder::inspect(&model, json),
         Command::Tensors { model, json } => folder::tensors(&model, json),
+        Command::Serve => serve::serve(),
         Command::List { json } => list::list(json),
         Command::Probe { file, json } => probe::probe(&file, json),
     };
@@ -228,11 +240,15 @@ pub fn main() -> ExitCode {
 }
 
 /// The matrix as the test target judges it.
-fn matrix(options: Vec<std::ffi::OsString>) -> Exit {
+fn matrix(runtimes: bool, options: Vec<std::ffi::OsString>) -> Exit {
     let name = std::ffi::OsString::from("ground-truth matrix");
     let options = libtest_mimic::Arguments::from_iter(std::iter::once(name).chain(options));
     let list = options.list;
-    let conclusion = suite::run(options, vec![OnTrial::judged(Arc::new(NativeRuntime::new()))], suite::DEFAULT_TARGET);
+    let conclusion = if runtimes {
+        suite::run_registered(options)
+    } else {
+        suite::run(options, vec![OnTrial::judged(Arc::new(NativeRuntime::new()))], suite::DEFAULT_TARGET)
+    };
     match (conclusion.has_failed(), conclusion.num_passed) {
         (true, _) => Exit::Red,
         (false, 0) if !list => Exit::Nothing,

@@ -21,7 +21,6 @@ use crate::matrix::{Forms, Matrix, Row};
 use crate::observe::Sessions;
 use crate::report;
 use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Problem, Roster, Settings};
-use crate::runtime::native::NativeRuntime;
 use crate::runtime::supervise::Deadlines;
 use crate::runtime::{Artifact, Format, Runtime};
 use crate::self_reference::{self, SelfReference};
@@ -33,7 +32,7 @@ use crate::workspace::Workspace;
 const MAX_REASONS: usize = 5;
 
 /// What is to be judged.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request<'a> {
     /// The model folder.
     pub model: &'a Path,
@@ -43,6 +42,10 @@ pub struct Request<'a> {
     pub golden: Option<&'a Path>,
     /// Judge only rows whose names contain this.
     pub only: Option<String>,
+    /// What answers.
+    pub runtime: Arc<dyn Runtime>,
+    /// By which name the command asked for it; none is the engine.
+    pub runtime_name: Option<String>,
 }
 
 /// Why nothing could be judged.
@@ -83,7 +86,7 @@ pub struct Answer<'a> {
     rows: &'a [Record],
 }
 
-/// Judges one model folder with the engine.
+/// Judges one model folder.
 ///
 /// # Errors
 /// [`Unjudged`] where there is no model folder, a golden that was named is absent or unreadable, or no row is left.
@@ -92,7 +95,7 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
     let deadlines = Deadlines::from_env().map_err(|message| unjudged(message, "set the variable to a number of seconds, or unset it"))?;
     let folder = model_folder(request.model)?;
     let golden = find_golden(workspace, request, &folder.name)?;
-    let runtime: Arc<dyn Runtime> = Arc::new(NativeRuntime::new());
+    let runtime = Arc::clone(&request.runtime);
     let mut oracle = None;
     let mut roster = Roster::default();
     let (mut checks, mut left_out) = (check::all().iter().collect(), Vec::new());
@@ -133,6 +136,7 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
     };
     let laboratory = Laboratory::new(setup, &matrix);
     let (records, peak_memory) = judge_rows(&laboratory, &rows);
+    request.runtime.end();
     Ok(Judged {
         records,
         not_tested: left_out.iter().map(|check| format!("{}: {}", check.id, check.sentence)).collect(),
@@ -244,6 +248,9 @@ fn reproduce(request: &Request<'_>) -> Box<dyn Fn(&str) -> String + Send + Sync>
     }
     if let Some(golden) = request.golden {
         command.push_str(&format!(" --golden {}", escape::shell(&golden.to_string_lossy())));
+    }
+    if let Some(name) = &request.runtime_name {
+        command.push_str(&format!(" --runtime {}", escape::shell(name)));
     }
     Box::new(move |name| format!("{command} --only {}", escape::quoted(name)))
 }

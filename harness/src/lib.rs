@@ -8,7 +8,8 @@
 //! | [`mod@column`], [`given`], [`cell`] | the forms in which a model is judged, ours and other people's; one of them in one runtime |
 //! | [`matrix`] | cells x checks x prompts: the rows and their names |
 //! | [`store`] | what was converted, kept by what it was made of |
-//! | [`runtime`] | what answers questions about an artifact: the trait, the engine, and the supervision of both |
+//! | [`runtime`] | what answers questions about an artifact: the trait, the engine, runtimes in other processes, and the supervision of all |
+//! | [`protocol`] | what is said to a runtime in another process, and what it answers |
 //! | [`observe`] | answers, asked once and shared |
 //! | [`trial`], [`guard`] | one row, judged; panics as values |
 //! | [`evidence`], [`report`], [`summary`] | a record for each row, and what people read of it |
@@ -38,6 +39,7 @@ mod make;
 pub mod matrix;
 pub mod observe;
 pub mod power;
+pub mod protocol;
 pub mod report;
 pub mod roster;
 pub mod runtime;

@@ -36,6 +36,7 @@ pub struct Sessions {
 impl Sessions {
     /// Sessions of `artifact`; nothing is loaded until something is asked.
     pub fn new(runtime: Arc<dyn Runtime>, artifact: Artifact, deadlines: Deadlines) -> Self {
+        let deadlines = runtime.own_deadlines().unwrap_or(deadlines);
         Self { runtime, artifact, deadlines, idle: Mutex::new(Vec::new()), hangs: AtomicUsize::new(0) }
     }
 

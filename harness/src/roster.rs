@@ -33,7 +33,9 @@ use crate::workspace::Workspace;
 
 mod settings;
 
-pub use settings::{ARTIFACTS_VARIABLE, DATA_VARIABLE, GOLDEN_VARIABLE, MODELS_VARIABLE, REQUIRE_ALL_VARIABLE, Settings};
+pub use settings::{
+    ARTIFACTS_VARIABLE, DATA_VARIABLE, GOLDEN_VARIABLE, MODELS_VARIABLE, REQUIRE_ALL_VARIABLE, RUNTIMES_VARIABLE, Settings,
+};
 
 /// Folders of `golden/` that hold no model's golden.
 const NOT_GOLDENS: [&str; 2] = ["schema", "vectors"];

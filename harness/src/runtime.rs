@@ -13,6 +13,8 @@
 
 use std::path::PathBuf;
 
+use supervise::Deadlines;
+
 pub use ground_truth::format::Format;
 pub use ground_truth_falsification::arithmetic::Arithmetic;
 pub use ground_truth_falsification::observation::{
@@ -21,6 +23,7 @@ pub use ground_truth_falsification::observation::{
 
 pub mod container;
 pub mod native;
+pub mod process;
 pub mod supervise;
 
 /// One file form of one model.
@@ -78,6 +81,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// The typed refusal of the runtime.
     fn load(&self, artifact: &Artifact, threads: usize) -> Result<Box<dyn Session>, Failure>;
+
+    /// Deadlines that it keeps by itself, so that waiting for a free session counts against none; without them, whoever asks keeps his own.
+    fn own_deadlines(&self) -> Option<Deadlines> {
+        None
+    }
 
     /// Called once, when the last row is judged. What it started outside of this process has to end here: sessions may be dropped later,
     /// or not at all where one of them hangs.

@@ -19,6 +19,8 @@ use crate::summary::{Summary, Tally, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::{ROOT_VARIABLE, Workspace};
 
+mod registered;
+
 /// The test target of this workspace.
 pub const DEFAULT_TARGET: &str = "falsify";
 
@@ -26,6 +28,18 @@ pub const DEFAULT_TARGET: &str = "falsify";
 pub fn falsify(runtime: impl Runtime) -> ExitCode {
     let target = test_target().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
     run(Arguments::from_args(), vec![OnTrial::judged(Arc::new(runtime))], &target).exit_code()
+}
+
+/// Judges the runtimes of `runtimes/runtimes.toml` and `GROUND_TRUTH_RUNTIMES`, as the whole body of a test target with `harness = false`.
+pub fn falsify_registered() -> ExitCode {
+    run_registered(Arguments::from_args()).exit_code()
+}
+
+/// Judges the runtimes that are on trial by name, by the rows that `arguments` select.
+pub fn run_registered(arguments: Arguments) -> Conclusion {
+    let workspace = Workspace::from_env();
+    let runtimes = registered::on_trial(&arguments, &workspace, &Settings::from_env());
+    run(arguments, runtimes, registered::TARGET)
 }
 
 /// A runtime of a run, and which rows it has there.

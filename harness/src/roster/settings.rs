@@ -12,6 +12,8 @@ pub const GOLDEN_VARIABLE: &str = "GROUND_TRUTH_GOLDEN";
 pub const ARTIFACTS_VARIABLE: &str = "GROUND_TRUTH_ARTIFACTS";
 /// Names the folder of other test data.
 pub const DATA_VARIABLE: &str = "GROUND_TRUTH_DATA";
+/// Names further files of runtimes.
+pub const RUNTIMES_VARIABLE: &str = "GROUND_TRUTH_RUNTIMES";
 /// Makes red what would be listed as not tested.
 pub const REQUIRE_ALL_VARIABLE: &str = "GROUND_TRUTH_REQUIRE_ALL";
 
@@ -26,6 +28,8 @@ pub struct Settings {
     pub artifacts: Option<OsString>,
     /// `GROUND_TRUTH_DATA`.
     pub data: Option<OsString>,
+    /// `GROUND_TRUTH_RUNTIMES`.
+    pub runtimes: Option<OsString>,
     /// `GROUND_TRUTH_REQUIRE_ALL`.
     pub require_all: Option<OsString>,
 }
@@ -38,6 +42,7 @@ impl Settings {
             golden: std::env::var_os(GOLDEN_VARIABLE),
             artifacts: std::env::var_os(ARTIFACTS_VARIABLE),
             data: std::env::var_os(DATA_VARIABLE),
+            runtimes: std::env::var_os(RUNTIMES_VARIABLE),
             require_all: std::env::var_os(REQUIRE_ALL_VARIABLE),
         }
     }
@@ -49,6 +54,7 @@ impl Settings {
             (GOLDEN_VARIABLE, &self.golden),
             (ARTIFACTS_VARIABLE, &self.artifacts),
             (DATA_VARIABLE, &self.data),
+            (RUNTIMES_VARIABLE, &self.runtimes),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))

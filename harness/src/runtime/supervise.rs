@@ -72,6 +72,8 @@ pub struct Supervised {
 /// # Errors
 /// The runtime's refusal, or the crash or timeout of its loading.
 pub fn load(runtime: &Arc<dyn Runtime>, artifact: &Artifact, threads: usize, deadlines: Deadlines) -> Result<Supervised, Failure> {
+    // A runtime that keeps its own deadlines answers, late or not.
+    let deadlines = if runtime.own_deadlines().is_some() { Deadlines::of(Duration::MAX) } else { deadlines };
     let (jobs, inbox) = mpsc::channel::<Job>();
     let (ready, loaded) = mpsc::channel();
     let (runtime, artifact) = (Arc::clone(runtime), artifact.clone());

@@ -1,0 +1,162 @@
+//! The answering side: any runtime of this crate behind the protocol.
+
+use std::io::{self, BufRead, Read, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::answer::{Batch, Chat, Drawn, Generated, Hello, Ids, Loaded, Stages, Stored, Tensors, Text};
+use super::array::{Array, Bytes};
+use super::{Request, VERSION};
+use crate::runtime::{self, Artifact, Capabilities, Failure, Format, Logits, Op, Runtime, Sampled, Session};
+
+/// The longest request that is read, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// Answers requests until the input ends.
+///
+/// # Errors
+/// What reading or writing says; a request longer than 64 MiB is one such.
+pub fn serve(runtime: &dyn Runtime, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+    let mut session = None;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let n = input.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
+        if n == 0 {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a request of {LONGEST} bytes or more")));
+        }
+        let (id, request) = Request::read(&line);
+        let refused = |message: String| Failure::Refused { kind: "request".to_owned(), message };
+        let answer = request.map_err(refused).and_then(|request| answer(runtime, &mut session, request));
+        let mut answer = answer.unwrap_or_else(|failure| error(&failure));
+        if let Some(fields) = answer.as_object_mut() {
+            fields.insert("id".to_owned(), json!(id));
+        }
+        serde_json::to_writer(&mut output, &answer)?;
+        output.write_all(b"\n")?;
+        output.flush()?;
+    }
+}
+
+fn error(failure: &Failure) -> Value {
+    let (kind, message) = match failure {
+        Failure::Refused { kind, message } => (kind.as_str(), message.clone()),
+        Failure::Unsupported { op } => ("unsupported", op.to_string()),
+        other => ("failed", other.to_string()),
+    };
+    json!({"error": {"kind": kind, "message": message}})
+}
+
+fn written<A: Serialize>(answer: A) -> Result<Value, Failure> {
+    serde_json::to_value(answer).map_err(|error| Failure::Refused { kind: "answer".to_owned(), message: error.to_string() })
+}
+
+fn answer(runtime: &dyn Runtime, session: &mut Option<Box<dyn Session>>, request: Request) -> Result<Value, Failure> {
+    match &request {
+        Request::Hello { protocol } if *protocol != VERSION => {
+            let message = format!("version {protocol} of the protocol; this side speaks {VERSION}");
+            return Err(Failure::Refused { kind: "protocol".to_owned(), message });
+        }
+        Request::Hello { .. } => return written(hello(runtime.capabilities())),
+        Request::Load { path, threads } => {
+            let (loaded, opened) = load(runtime, path, *threads)?;
+            *session = Some(opened);
+            return written(loaded);
+        }
+        _ => {}
+    }
+    let unloaded = || Failure::Refused { kind: "request".to_owned(), message: "nothing is loaded".to_owned() };
+    ask(session.as_mut().ok_or_else(unloaded)?.as_mut(), request)
+}
+
+fn hello(capabilities: Capabilities) -> Hello {
+    Hello {
+        runtime: capabilities.name,
+        version: capabilities.version,
+        formats: capabilities.formats.iter().map(ToString::to_string).collect(),
+        quantizations: capabilities.quantizations,
+        architectures: capabilities.architectures,
+        ops: capabilities.ops.iter().map(ToString::to_string).collect(),
+        arithmetic: Some(capabilities.arithmetic.name().to_owned()),
+    }
+}
+
+fn load(runtime: &dyn Runtime, path: &str, threads: usize) -> Result<(Loaded, Box<dyn Session>), Failure> {
+    let path = PathBuf::from(path);
+    let refused = |error: ground_truth::Error| Failure::Refused { kind: error.kind().to_owned(), message: error.to_string() };
+    let artifact = Artifact {
+        model: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+        format: Format::of(&path).map_err(refused)?,
+        quantization: "unknown".to_owned(),
+        path,
+    };
+    let mut session = runtime.load(&artifact, threads)?;
+    let metadata = match session.metadata() {
+        Ok(metadata) => Some(metadata.into()),
+        Err(Failure::Unsupported { op: Op::Metadata }) => None,
+        Err(failure) => return Err(failure),
+    };
+    Ok((Loaded { ok: true, metadata, warnings: session.warnings() }, session))
+}
+
+fn array(logits: Logits) -> Array {
+    Array { shape: vec![logits.n, logits.vocab], values: logits.values }
+}
+
+fn ask(session: &mut dyn Session, request: Request) -> Result<Value, Failure> {
+    match request {
+        Request::Hello { .. } | Request::Load { .. } => {
+            Err(Failure::Refused { kind: "request".to_owned(), message: "an artifact is loaded already".to_owned() })
+        }
+        Request::Tokenize { text, add_special } => written(Ids { ids: session.tokenize(&text, add_special)? }),
+        Request::Detokenize { ids } => written(Text { bytes: Bytes(session.detokenize(&ids)?) }),
+        Request::Logits { ids, positions, chunks: None } => written(array(session.logits(&ids, positions.into())?)),
+        Request::Logits { ids, positions, chunks: Some(chunks) } => {
+            written(array(session.logits_chunked(&ids, positions.into(), &chunks)?))
+        }
+        Request::LogitsBatch { batch, positions } => {
+            let logits = session.logits_batch(&batch, positions.into())?;
+            written(Batch { logits: logits.into_iter().map(array).collect() })
+        }
+        Request::Generate { ids, max_new_tokens, stop_at_eos } => {
+            let (ids, stop) = session.generate(&ids, max_new_tokens, stop_at_eos)?;
+            written(Generated { ids, stop: stop.into() })
+        }
+        Request::Sketch { ids, decode } => written(Stages { stages: session.sketch(&ids, decode)?.into_iter().map(Into::into).collect() }),
+        Request::Tensors => written(Tensors { tensors: session.tensors()?.into_iter().map(Into::into).collect() }),
+        Request::Weights { tensor } => {
+            // A session says the values alone; of one dimension they are whatever their shape is.
+            let values = session.weights(&tensor)?;
+            written(Array { shape: vec![values.len()], values })
+        }
+        Request::Container => written(Stored { container: session.container()?.into() }),
+        Request::Chat(asked) => {
+            let chat = runtime::Chat {
+                template: asked.template,
+                messages: asked.messages.to_string(),
+                tools: asked.tools.map(|tools| tools.to_string()),
+                variables: asked.variables.to_string(),
+                add_generation_prompt: asked.add_generation_prompt,
+                now: asked.now,
+            };
+            let (text, ids) = session.chat(&chat)?;
+            written(Chat { text, ids })
+        }
+        Request::Sample(draw) => {
+            let request = runtime::SampleRequest {
+                logit_bits: draw.logits.values.iter().map(|value| value.to_bits()).collect(),
+                prompt: draw.prompt,
+                generated: draw.generated,
+                params: draw.params,
+                u: draw.u,
+            };
+            let Sampled { logits, id } = session.sample(&request)?;
+            written(Drawn { logits: Array { shape: vec![logits.len()], values: logits }, token: id })
+        }
+    }
+}
