@@ -48,6 +48,19 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Refused,
+        Self::Crash,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Unsupported,
+        Self::Golden,
+        Self::Tolerance,
+        Self::NothingCompared,
+        Self::Gate,
+    ];
+
     /// The word used in evidence and reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@
 //! | `schema`, `run`, `name` | `ground-truth/evidence/1`; the run; the row's name, as in the list of tests |
 //! | `axes` | `model`, `format`, `quantization`, `runtime`, `check`, `prompt`; null for a row about the lists themselves |
 //! | `claim` | `id` in the register, `sentence` that was put to the test, `refuted_by` |
-//! | `verdict`, `error` | `corroborated`, `falsified` or `error`; the kind of error, or null |
+//! | `verdict`, `error` | `corroborated`, `falsified`, `error`, or `expected`: red as `expectation` says; the kind of error, or null |
 //! | `behind_gate` | whether the row was not judged because its gate is red |
 //! | `measures` | `name`, `observed`, `bound` (null: printed, never gated), `unit`; `"NaN"`, `"inf"`, `"-inf"` are strings |
 //! | `bounds`, `compared` | entries of `tolerances.toml`, empty where exact; how many values were compared |
@@ -16,6 +16,7 @@
 //! | `place` | `stage`, `tensor`, `position`, `token` |
 //! | `owner`, `reproduce` | who most likely acts; the command that judges this row again |
 //! | `asked` | every question put to the runtime, as op and digest |
+//! | `expectation` | the entry of `expectations/<runtime>.toml` about this row, and whether it was `met`; absent where there is none |
 //! | `duration_ms` | wall time, waiting for shared observations included |
 //! | `versions` | of the suite, the runtime, and of the oracle's packages |
 
@@ -29,10 +30,14 @@ use ground_truth_falsification::verdict::{ErrorKind, Measure, Outcome, Owner, Pl
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::escape;
+use crate::expectation::Entry;
 use crate::hashes;
 
 /// The schema of a record.
 pub const SCHEMA: &str = "ground-truth/evidence/1";
+
+/// The verdict of a row that failed as an expectation said it would.
+pub const EXPECTED: &str = "expected";
 
 /// How many runs are kept. The oldest make room.
 const KEPT_RUNS: usize = 20;
@@ -53,7 +58,7 @@ pub struct Record {
     pub axes: Option<Axes>,
     /// What was put to the test.
     pub claim: Claim,
-    /// `corroborated`, `falsified` or `error`.
+    /// `corroborated`, `falsified`, `error` or `expected`.
     pub verdict: String,
     /// The kind of error.
     pub error: Option<String>,
@@ -77,6 +82,9 @@ pub struct Record {
     pub reproduce: String,
     /// The questions that were asked.
     pub asked: Vec<String>,
+    /// What was expected to fail about this row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expectation: Option<Entry>,
     /// Wall time in milliseconds.
     pub duration_ms: f64,
     /// Versions of everything that took part.
@@ -171,6 +179,7 @@ impl Record {
             owner: Owner::name(verdict.owner).to_owned(),
             reproduce: String::new(),
             asked: Vec::new(),
+            expectation: None,
             duration_ms: 0.0,
             versions: Versions { suite: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() },
         }
@@ -179,6 +188,16 @@ impl Record {
     /// Whether the row is green.
     pub fn is_green(&self) -> bool {
         self.verdict == Outcome::Corroborated.name()
+    }
+
+    /// Whether the row failed as an expectation said it would.
+    pub fn is_expected(&self) -> bool {
+        self.verdict == EXPECTED
+    }
+
+    /// Whether the row reddens the run.
+    pub fn is_red(&self) -> bool {
+        !self.is_green() && !self.is_expected()
     }
 
     /// Whether the claim was refuted, as opposed to not judged.

@@ -13,6 +13,7 @@
 //! | [`observe`] | answers, asked once and shared |
 //! | [`trial`], [`guard`] | one row, judged; panics as values |
 //! | [`evidence`], [`report`], [`summary`] | a record for each row, and what people read of it |
+//! | [`expectation`] | what a runtime is known to get wrong, who was told, and until when that is believed |
 //! | `defect`, [`power`] | named faults, and the tests that every check finds those it should |
 //! | [`list`] | what a folder says it is |
 //! | [`suite`] | the matrix as a test binary |
@@ -27,6 +28,7 @@ pub mod column;
 mod defect;
 pub mod escape;
 pub mod evidence;
+pub mod expectation;
 #[cfg(test)]
 mod fixture;
 pub mod given;

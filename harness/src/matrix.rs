@@ -158,7 +158,8 @@ impl Matrix {
         matrix
     }
 
-    fn problem(&mut self, problem: Problem) {
+    /// Adds a row that says what is wrong with a list.
+    pub fn problem(&mut self, problem: Problem) {
         self.rows.push(Row { name: format!("matrix::{}", problem.subject), task: Task::Problem(problem), not_tested: None });
     }
 

@@ -1,6 +1,7 @@
 //! The matrix as a test binary: libtest's command line, one trial for each row, the verdict last.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use libtest_mimic::{Arguments, Conclusion, Failed, FormatSetting, Trial};
 
 use crate::escape;
 use crate::evidence::{Record, Run};
+use crate::expectation::{self, Expectations, baseline};
 use crate::matrix::{Matrix, Row, Task};
 use crate::report;
 use crate::roster::{Problem, Roster, Settings};
@@ -27,7 +29,15 @@ pub const DEFAULT_TARGET: &str = "falsify";
 /// Judges every row of the matrix for `runtime`, as the whole body of a test target with `harness = false`.
 pub fn falsify(runtime: impl Runtime) -> ExitCode {
     let target = test_target().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
-    run(Arguments::from_args(), vec![OnTrial::judged(Arc::new(runtime))], &target).exit_code()
+    let mut on_trial = OnTrial::judged(Arc::new(runtime));
+    // The expectations of somebody else's runtime lie in their package, as cargo names it.
+    if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
+        on_trial = on_trial.expecting_in(PathBuf::from(package).join(expectation::FOLDER));
+    }
+    if std::env::var_os(baseline::VARIABLE).is_some_and(|value| !value.is_empty()) {
+        on_trial = on_trial.writing_a_baseline();
+    }
+    run(Arguments::from_args(), vec![on_trial], &target).exit_code()
 }
 
 /// Judges the runtimes of `runtimes/runtimes.toml` and `GROUND_TRUTH_RUNTIMES`, as the whole body of a test target with `harness = false`.
@@ -46,6 +56,10 @@ pub fn run_registered(arguments: Arguments) -> Conclusion {
 pub struct OnTrial {
     runtime: Arc<dyn Runtime>,
     rows: Rows,
+    /// Folders of expectation files, besides the workspace's.
+    beside: Vec<PathBuf>,
+    /// Whether its red rows become an expectation file.
+    baseline: bool,
 }
 
 enum Rows {
@@ -60,25 +74,39 @@ enum Rows {
 impl OnTrial {
     /// A runtime that every run judges.
     pub fn judged(runtime: Arc<dyn Runtime>) -> Self {
-        Self { runtime, rows: Rows::Judged }
+        Self { runtime, rows: Rows::Judged, beside: Vec::new(), baseline: false }
     }
 
     /// A runtime that is judged where ignored trials are asked for. It has to answer [`Runtime::capabilities`] when the rows are listed.
     pub fn asked(runtime: Arc<dyn Runtime>) -> Self {
-        Self { runtime, rows: Rows::Asked }
+        Self { runtime, rows: Rows::Asked, beside: Vec::new(), baseline: false }
+    }
+
+    /// The same, whose known failures are also looked for in this folder, as `<runtime>.toml`.
+    #[must_use]
+    pub fn expecting_in(mut self, folder: PathBuf) -> Self {
+        self.beside.push(folder);
+        self
+    }
+
+    /// The same, whose red rows are written down as its expectations: into the folder that was named last, else the workspace's.
+    #[must_use]
+    pub fn writing_a_baseline(mut self) -> Self {
+        self.baseline = true;
+        self
     }
 
     /// A runtime that is not judged, and why: one row `<name>::hello`, listed as not tested.
     pub fn not_tested(name: &str, reason: &str) -> Self {
         let problem = Problem::new(format!("runtime::{name}"), "a runtime that can be put on trial", reason);
         let row = Row { name: format!("{name}::hello"), task: Task::Problem(problem), not_tested: Some(reason.to_owned()) };
-        Self { runtime: Arc::new(Nobody(name.to_owned())), rows: Rows::Instead(Box::new(row)) }
+        Self { runtime: Arc::new(Nobody(name.to_owned())), rows: Rows::Instead(Box::new(row)), beside: Vec::new(), baseline: false }
     }
 
     /// A runtime that cannot be judged although it should be: one red row `matrix::<subject>`.
     pub fn problem(problem: Problem) -> Self {
         let row = Row { name: format!("matrix::{}", problem.subject), task: Task::Problem(problem), not_tested: None };
-        Self { runtime: Arc::new(Nobody("none".to_owned())), rows: Rows::Instead(Box::new(row)) }
+        Self { runtime: Arc::new(Nobody("none".to_owned())), rows: Rows::Instead(Box::new(row)), beside: Vec::new(), baseline: false }
     }
 }
 
@@ -128,6 +156,8 @@ struct Bench {
     laboratory: Arc<Laboratory>,
     ledger: Arc<Ledger>,
     asked: bool,
+    /// Where its baseline is to be written, with its name.
+    baseline: Option<(PathBuf, String)>,
 }
 
 /// Judges the rows that `arguments` select, of each runtime in its turn. `target` is the test target that a command to reproduce names.
@@ -142,17 +172,19 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
     });
     let run = Run::of_this_process(workspace.out());
     let mut benches = Vec::with_capacity(runtimes.len());
-    for OnTrial { runtime, rows } in runtimes {
+    for OnTrial { runtime, rows, beside, baseline } in runtimes {
         let capabilities = runtime.capabilities();
+        let folder = beside.last().cloned().unwrap_or_else(|| workspace.root().join(expectation::FOLDER));
         let asked = matches!(rows, Rows::Asked);
-        let matrix = match rows {
+        let (matrix, expectations) = match rows {
             Rows::Judged | Rows::Asked => {
-                let matrix = Matrix::new(&roster, &capabilities);
+                let mut matrix = Matrix::new(&roster, &capabilities);
                 // They are everybody's, and the first has told them.
                 roster.problems.clear();
-                matrix
+                let expectations = Expectations::read(&workspace, &beside, &capabilities, &mut matrix);
+                (matrix, expectations)
             }
-            Rows::Instead(row) => Matrix { rows: vec![*row], ..Matrix::default() },
+            Rows::Instead(row) => (Matrix { rows: vec![*row], ..Matrix::default() }, Expectations::default()),
         };
         let setup = Setup {
             workspace: workspace.clone(),
@@ -165,10 +197,11 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
         benches.push(Bench {
             heading: format!("{} {}", capabilities.name, capabilities.version),
             runtime,
-            laboratory: Arc::new(Laboratory::new(setup, &matrix)),
+            laboratory: Arc::new(Laboratory::new(setup, &matrix).expecting(expectations)),
             matrix,
             ledger: Arc::default(),
             asked,
+            baseline: baseline.then(|| (folder.join(format!("{}.toml", capabilities.name)), capabilities.name.clone())),
         });
     }
     refuse_equal_names(&mut benches);
@@ -231,6 +264,8 @@ fn keep_problems(arguments: &mut Arguments, benches: &[Bench], trials: &mut Vec<
         return;
     }
     trials.retain(|trial| problems.contains(trial.name()) || !arguments.is_filtered_out(trial));
+    // Who asked for ignored rows alone has them still, beside what is wrong.
+    arguments.include_ignored |= arguments.ignored;
     (arguments.filter, arguments.skip, arguments.ignored) = (None, Vec::new(), false);
 }
 
@@ -239,7 +274,7 @@ fn trial(row: &Row, bench: &Bench, under_nextest: bool) -> Trial {
     let (laboratory, ledger, task) = (Arc::clone(&bench.laboratory), Arc::clone(&bench.ledger), row.clone());
     let body = move || -> Result<(), Failed> {
         let record = laboratory.judge(&task);
-        let failure = (!record.is_green()).then(|| report::failure(&record));
+        let failure = record.is_red().then(|| report::failure(&record));
         ledger.enter(record);
         match failure {
             None => Ok(()),
@@ -252,7 +287,9 @@ fn trial(row: &Row, bench: &Bench, under_nextest: bool) -> Trial {
             }
         }
     };
-    Trial::test(row.name.clone(), body).with_ignored_flag(bench.asked || row.not_tested.is_some())
+    // What is wrong with the lists is never ignored, however the runtime is judged.
+    let waits = bench.asked && !matches!(row.task, Task::Problem(_));
+    Trial::test(row.name.clone(), body).with_ignored_flag(waits || row.not_tested.is_some())
 }
 
 /// The verdict is what stands last on the screen. Where stdout holds JSON events it goes to stderr.
@@ -275,13 +312,20 @@ fn print_last(arguments: &Arguments, benches: &[Bench], evidence: &str, elapsed:
         }
         // Whoever wants a single row wants its numbers, green or not.
         if let [record] = records.as_slice()
-            && record.is_green()
+            && !record.is_red()
         {
             let (name, sentence) = (escape::line(&record.name), escape::line(&record.claim.sentence));
             text.push_str(&format!("{name}\n  {sentence}\n  {}\n", report::bounds(record)));
         }
         // A filter that was meant for another test target is no occasion for a summary.
         text.push_str(&if records.is_empty() && !bench.matrix.cells.is_empty() { summary.verdict() } else { summary.text() });
+        if let Some((path, name)) = &bench.baseline {
+            let names: Vec<&str> =
+                bench.matrix.rows.iter().filter(|row| !matches!(row.task, Task::Problem(_))).map(|row| row.name.as_str()).collect();
+            let written =
+                baseline::write(path, name, &names, &records).unwrap_or_else(|reason| format!("not written: {}", escape::line(&reason)));
+            text.push_str(&format!("baseline      {written}\n"));
+        }
         all.add(&Tally::of(&records));
     }
     if benches.len() > 1 {

@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use crate::escape::line;
 use crate::evidence::Record;
+use crate::expectation::Entry;
 use crate::matrix::{self, Matrix, Subject, Task};
 use crate::report;
 use crate::trial::not_tested;
 
 /// The most red lines that are shown.
 const MAX_RED: usize = 8;
+
+/// The most entries of expectation files that are shown.
+const MAX_EXPECTED: usize = 3;
 
 /// The most reasons for not testing that are shown.
 const MAX_REASONS: usize = 3;
@@ -28,6 +32,8 @@ pub struct Tally {
     pub falsified: usize,
     /// Rows of which nothing can be said, also red.
     pub errors: usize,
+    /// Rows that failed as an expectation said they would: neither green nor red.
+    pub expected: usize,
 }
 
 impl Tally {
@@ -37,6 +43,8 @@ impl Tally {
         for record in records {
             if record.is_green() {
                 tally.corroborated += 1;
+            } else if record.is_expected() {
+                tally.expected += 1;
             } else if record.is_falsified() {
                 tally.falsified += 1;
             } else {
@@ -51,21 +59,24 @@ impl Tally {
         self.corroborated += other.corroborated;
         self.falsified += other.falsified;
         self.errors += other.errors;
+        self.expected += other.expected;
     }
 
     /// In a word and numbers.
     pub fn verdict(&self) -> String {
         let word = match (self.judged(), self.is_green()) {
             (0, _) => "NOTHING JUDGED",
+            (_, true) if self.corroborated == 0 => "FAILED AS EXPECTED",
             (_, true) => "CORROBORATED",
             (_, false) => "RED",
         };
-        format!("{word}: {} corroborated, {} falsified, {} errors", self.corroborated, self.falsified, self.errors)
+        let expected = if self.expected > 0 { format!("{} failed as expected, ", self.expected) } else { String::new() };
+        format!("{word}: {} corroborated, {expected}{} falsified, {} errors", self.corroborated, self.falsified, self.errors)
     }
 
     /// Rows that were judged.
     pub fn judged(&self) -> usize {
-        self.corroborated + self.falsified + self.errors
+        self.corroborated + self.falsified + self.errors + self.expected
     }
 
     /// Whether nothing is red.
@@ -119,6 +130,7 @@ impl Summary<'_> {
         self.not_asked(&mut text);
         self.cost(&mut text);
         let _ = writeln!(text, "evidence      {}", self.evidence);
+        self.expected(&mut text);
         self.red(&mut text);
         text + &self.verdict()
     }
@@ -247,16 +259,40 @@ impl Summary<'_> {
         let _ = writeln!(text, "cost          {line_}");
     }
 
+    /// Failures that were expected, entry by entry.
+    fn expected(&self, text: &mut String) {
+        let mut entries: BTreeMap<(&str, usize), (&Entry, usize)> = BTreeMap::new();
+        for entry in self.records.iter().filter(|record| record.is_expected()).filter_map(|record| record.expectation.as_ref()) {
+            entries.entry((&entry.file, entry.number)).or_insert((entry, 0)).1 += 1;
+        }
+        for (entry, rows) in entries.values().take(MAX_EXPECTED) {
+            let what = format!("`{}` until {}: {}", entry.failing(), entry.expires, line(&entry.why));
+            let what = report::shorten(&what, 120);
+            let _ = writeln!(
+                text,
+                "expected      {}, {} entry {}, {what} ({})",
+                count(*rows, "row"),
+                entry.file,
+                entry.number,
+                line(&entry.bug)
+            );
+        }
+        if entries.len() > MAX_EXPECTED {
+            let rows: usize = entries.values().skip(MAX_EXPECTED).map(|(_, rows)| rows).sum();
+            let _ = writeln!(text, "expected      {} of {} other entries", count(rows, "row"), entries.len() - MAX_EXPECTED);
+        }
+    }
+
     fn red(&self, text: &mut String) {
         let behind = |record: &Record| record.axes.as_ref().filter(|_| record.behind_gate).map(|axes| cell_of(&record.name, &axes.check));
         let mut behind_gates: BTreeMap<String, usize> = BTreeMap::new();
-        for cell in self.records.iter().filter_map(behind) {
+        for cell in self.records.iter().filter(|record| record.is_red()).filter_map(behind) {
             *behind_gates.entry(cell).or_default() += 1;
         }
         // A gate's own row stands for the rows behind it; where it was filtered out, the first of them does.
         let mut told = BTreeSet::new();
         let mut red: Vec<(&Record, usize)> = Vec::new();
-        for record in self.records.iter().filter(|record| !record.is_green()) {
+        for record in self.records.iter().filter(|record| record.is_red()) {
             let gate = record.axes.as_ref().is_some_and(|axes| axes.check == matrix::GATE);
             let cell = match behind(record) {
                 Some(cell) => cell,

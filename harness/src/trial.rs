@@ -16,6 +16,7 @@ use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
 use crate::cell::Cell;
 use crate::escape;
 use crate::evidence::{Axes, Claim, Record, Run};
+use crate::expectation::{Expectations, Gate};
 use crate::guard;
 use crate::list;
 use crate::matrix::{self, Matrix, Row, Subject, Task};
@@ -58,6 +59,7 @@ pub struct Laboratory {
     capabilities: Capabilities,
     cells: Vec<Arc<Cell>>,
     models: Vec<ModelFolder>,
+    expectations: Expectations,
     run: Run,
     reproduce: Box<dyn Fn(&str) -> String + Send + Sync>,
     open: Mutex<HashMap<usize, Arc<OpenCell>>>,
@@ -104,12 +106,20 @@ impl Laboratory {
                 tolerances: Tolerances::committed().map_err(|error| error.to_string()),
             }),
             models: setup.models,
+            expectations: Expectations::default(),
             run: setup.run,
             reproduce: setup.reproduce,
             open: Mutex::default(),
             desks: Mutex::default(),
             to_come: Mutex::default(),
         }
+    }
+
+    /// The same, where these failures are expected.
+    #[must_use]
+    pub fn expecting(mut self, expectations: Expectations) -> Self {
+        self.expectations = expectations;
+        self
     }
 
     /// Counts the rows that will be judged, so that what they share can be dropped with the last of them.
@@ -133,7 +143,13 @@ impl Laboratory {
         let mut asked = Vec::new();
         let mut verdict = guard::catch(|| self.verdict(row, &mut asked))
             .unwrap_or_else(|panic| Verdict::error(ErrorKind::Crash, "a verdict", panic.to_string()).owned_by(Owner::Runtime));
+        let mut gate = None;
         if let Some((cell, subject)) = row.task.cell() {
+            // Asked while the cell is still open, so that the answer is there and not made again.
+            if verdict.error == Some(ErrorKind::Gate) && row.not_tested.is_none() {
+                let closed = guard::catch(|| self.golden(cell).err()).ok().flatten();
+                gate = closed.map(|closed| Gate::of(&self.cells[cell].name, closed.kind));
+            }
             self.done(cell, subject);
         }
         let (claim, sentence) = self.claim(row);
@@ -146,6 +162,7 @@ impl Laboratory {
         record.reproduce = (self.reproduce)(&row.name);
         record.duration_ms = begin.elapsed().as_secs_f64() * 1e3;
         self.place_in_matrix(row, &mut record);
+        self.expectations.apply(gate.as_ref(), &mut record);
         if let Err(error) = self.run.write(&record) {
             record.verdict = "error".to_owned();
             record.error = Some("evidence".to_owned());
