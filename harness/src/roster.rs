@@ -118,6 +118,9 @@ impl Roster {
     /// Reads the lists: folder names and golden indexes, nothing else.
     pub fn read(workspace: &Workspace, settings: &Settings) -> Self {
         let mut reader = Reader { workspace, problems: BTreeSet::new() };
+        if let Some(problem) = workspace.problem() {
+            reader.red("data".into(), "the models and goldens of the data crates", problem);
+        }
         let models = reader.models(settings);
         let goldens = reader.goldens(settings);
         let data = reader.data(settings);

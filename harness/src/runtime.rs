@@ -59,6 +59,19 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// A runtime of this name and version that declares nothing yet: add formats and ops. Its arithmetic is taken for float32.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            version: version.into(),
+            formats: Vec::new(),
+            architectures: Vec::new(),
+            quantizations: Vec::new(),
+            ops: Vec::new(),
+            arithmetic: Arithmetic::default(),
+        }
+    }
+
     /// Whether an artifact of this shape is declared.
     pub fn declares(&self, format: Format, architecture: &str, quantization: &str) -> bool {
         let any_or = |list: &[String], word: &str| list.is_empty() || list.iter().any(|l| l == word);

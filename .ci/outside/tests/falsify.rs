@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    ground_truth_harness::falsify(mine::MyRuntime::new())
+}

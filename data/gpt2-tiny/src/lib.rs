@@ -1,0 +1,4 @@
+//! The model `gpt2-tiny` and its golden, as files: nothing to call.
+
+/// The folder that holds `model/` and `golden/`.
+pub const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
