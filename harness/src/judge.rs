@@ -46,6 +46,8 @@ pub struct Request<'a> {
     pub runtime: Arc<dyn Runtime>,
     /// By which name the command asked for it; none is the engine.
     pub runtime_name: Option<String>,
+    /// How long it may take; none is what [`Deadlines::from_env`] says.
+    pub deadlines: Option<Deadlines>,
 }
 
 /// Why nothing could be judged.
@@ -92,7 +94,8 @@ pub struct Answer<'a> {
 /// [`Unjudged`] where there is no model folder, a golden that was named is absent or unreadable, or no row is left.
 pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unjudged> {
     let begin = Instant::now();
-    let deadlines = Deadlines::from_env().map_err(|message| unjudged(message, "set the variable to a number of seconds, or unset it"))?;
+    let of_variable = || Deadlines::from_env().map_err(|message| unjudged(message, "set the variable to a number of seconds, or unset it"));
+    let deadlines = request.deadlines.map_or_else(of_variable, Ok)?;
     let folder = model_folder(request.model)?;
     let golden = find_golden(workspace, request, &folder.name)?;
     let runtime = Arc::clone(&request.runtime);

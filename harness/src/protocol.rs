@@ -262,7 +262,9 @@ pub fn read<A: DeserializeOwned>(line: &[u8], id: u64, op: Op) -> Result<A, Fail
         let what = if error.is_data() { "an answer that lacks something" } else { "a line that is not JSON" };
         broken(format!("{what}: {error}: {}", shown(line)))
     };
-    let head: Head<'_> = serde_json::from_slice(line).map_err(|error| misread(&error))?;
+    // JSON is text, the parts of it that nobody reads too.
+    let text = std::str::from_utf8(line).map_err(|error| broken(format!("a line that is no UTF-8: {error}: {}", shown(line))))?;
+    let head: Head<'_> = serde_json::from_str(text).map_err(|error| misread(&error))?;
     if head.op.is_some() {
         return Err(broken(format!("a request came back instead of an answer: {}", shown(line))));
     }
@@ -280,7 +282,7 @@ pub fn read<A: DeserializeOwned>(line: &[u8], id: u64, op: Op) -> Result<A, Fail
             kind => Failure::Refused { kind: kind.to_owned(), message: message.into_owned() },
         });
     }
-    serde_json::from_slice(line).map_err(|error| misread(&error))
+    serde_json::from_str(text).map_err(|error| misread(&error))
 }
 
 /// The beginning of a line, fit to be shown.

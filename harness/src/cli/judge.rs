@@ -33,6 +33,7 @@ pub(super) fn judge(asked: &Asked<'_>, json: bool) -> Result<Exit, Refusal> {
         only: asked.only.clone(),
         runtime,
         runtime_name: asked.runtime.map(str::to_owned),
+        deadlines: None,
     };
     let judged = judge::judge(&workspace, &request).map_err(|refusal| Refusal {
         message: refusal.message,
