@@ -5,6 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Arguments;
 
 use super::OnTrial;
+use crate::expectation::baseline;
 use crate::roster::{Problem, Settings};
 use crate::runtime::process::{Entry, ProcessRuntime, Registry, Unstarted, When};
 use crate::workspace::Workspace;
@@ -47,9 +48,21 @@ fn start(entry: &Entry, required: bool) -> OnTrial {
         Ok(deadlines) => deadlines,
         Err(reason) => return problem(reason),
     };
+    let put_on_trial = |runtime: ProcessRuntime| {
+        let mut on_trial = match entry.run {
+            When::Asked => OnTrial::asked(Arc::new(runtime)),
+            When::Always => OnTrial::judged(Arc::new(runtime)),
+        };
+        if let Some(folder) = &entry.expectations {
+            on_trial = on_trial.expecting_in(folder.clone());
+        }
+        if std::env::var_os(baseline::VARIABLE).is_some_and(|value| !value.is_empty()) {
+            on_trial = on_trial.writing_a_baseline();
+        }
+        on_trial
+    };
     match ProcessRuntime::start(entry.clone(), deadlines) {
-        Ok(runtime) if entry.run == When::Asked => OnTrial::asked(Arc::new(runtime)),
-        Ok(runtime) => OnTrial::judged(Arc::new(runtime)),
+        Ok(runtime) => put_on_trial(runtime),
         Err(Unstarted::NotInstalled(reason)) if required => problem(reason),
         Err(Unstarted::NotInstalled(reason)) => OnTrial::not_tested(name, &reason),
         Err(Unstarted::Broken(reason)) => problem(reason),

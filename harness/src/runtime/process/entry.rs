@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::escape;
 use crate::roster::{Problem, RUNTIMES_VARIABLE, Settings};
 use crate::runtime::supervise::{DEADLINE_VARIABLE, Deadlines};
 use crate::workspace::Workspace;
+use crate::{escape, expectation};
 
 /// The entries that every run reads, under the root of the workspace.
 pub const REGISTRY: &str = "runtimes/runtimes.toml";
@@ -55,6 +55,8 @@ pub struct Entry {
     pub deadline: Option<Duration>,
     /// For `hello` and `load`, where it is not that of a request.
     pub start: Option<Duration>,
+    /// Where its expectations are looked for besides the workspace: beside a file of the user's own.
+    pub expectations: Option<PathBuf>,
 }
 
 impl Entry {
@@ -69,6 +71,7 @@ impl Entry {
             sessions: 1,
             deadline: None,
             start: None,
+            expectations: None,
         }
     }
 
@@ -114,7 +117,7 @@ impl Registry {
         let mut registry = Self::default();
         let own = workspace.root().join(REGISTRY);
         if own.exists() {
-            registry.file(workspace, &own, "runtimes");
+            registry.file(workspace, &own, "runtimes", false);
         }
         let named = settings.runtimes.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b':'));
         for (i, part) in named.enumerate() {
@@ -124,7 +127,7 @@ impl Registry {
                 continue;
             }
             let path = workspace.resolve(std::ffi::OsStr::from_bytes(part).to_owned());
-            registry.file(workspace, &path, &subject);
+            registry.file(workspace, &path, &subject, true);
         }
         if registry.entries.is_empty() && registry.problems.is_empty() {
             let observed = format!("{REGISTRY} names none, and {RUNTIMES_VARIABLE} is unset");
@@ -142,7 +145,7 @@ impl Registry {
         self.problems.push(Problem::new(subject, expected, observed));
     }
 
-    fn file(&mut self, workspace: &Workspace, path: &Path, subject: &str) {
+    fn file(&mut self, workspace: &Workspace, path: &Path, subject: &str, of_user: bool) {
         let shown = workspace.show(path);
         let expected = "a TOML file with a table for each runtime";
         let read = fs::read_to_string(path).map_err(|error| error.to_string());
@@ -154,7 +157,10 @@ impl Registry {
         };
         for (name, value) in tables {
             match self.entry(workspace, &name, value) {
-                Ok(entry) => self.entries.push(entry),
+                Ok(entry) => {
+                    let beside = path.parent().filter(|_| of_user).map(|folder| folder.join(expectation::FOLDER));
+                    self.entries.push(Entry { expectations: beside, ..entry });
+                }
                 Err(reason) => {
                     let subject = format!("runtime::{}", escape::plain_name(&name));
                     let observed = format!("{shown}: [{}]: {}", escape::line(&name), escape::line(reason.trim()));
@@ -197,6 +203,7 @@ impl Registry {
             sessions,
             deadline: seconds("deadline", written.deadline)?,
             start: seconds("start", written.start)?,
+            expectations: None,
         })
     }
 }
