@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ground_truth::format::gguf::{Gguf, Metadata};
 use ground_truth::tokenizer::gguf::{export, tokenizer_json};
@@ -126,17 +126,26 @@ fn read(file: &Path) -> Result<String, Failed> {
     std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
-/// The tokenizer of a vocabulary; built once, several trials ask for it.
-fn open(data: &Path, name: &str) -> Result<Tokenizer, Failed> {
-    static BUILT: Mutex<BTreeMap<String, Tokenizer>> = Mutex::new(BTreeMap::new());
-    if let Some(tokenizer) = BUILT.lock()?.get(name) {
-        return Ok(tokenizer.clone());
-    }
-    let file = data.join(format!("tokenizers/ggml-vocab-{name}.gguf"));
-    let json = tokenizer_json(&Gguf::open(&file)?.metadata)?;
-    let tokenizer = Tokenizer::from_bytes(&json, &file)?;
-    BUILT.lock()?.insert(name.to_owned(), tokenizer.clone());
-    Ok(tokenizer)
+/// A vocabulary that was rebuilt: the text of its `tokenizer.json`, and the tokenizer.
+#[derive(Clone)]
+struct Rebuilt {
+    file: PathBuf,
+    json: Arc<Vec<u8>>,
+    tokenizer: Tokenizer,
+}
+
+/// A vocabulary; rebuilt once by whoever asks first, several trials ask for it.
+fn open(data: &Path, name: &str) -> Result<Rebuilt, Failed> {
+    type Slot = Arc<OnceLock<Result<Rebuilt, String>>>;
+    static BUILT: Mutex<BTreeMap<String, Slot>> = Mutex::new(BTreeMap::new());
+    let slot = Slot::clone(BUILT.lock()?.entry(name.to_owned()).or_default());
+    let build = || -> Result<Rebuilt, Box<dyn std::error::Error>> {
+        let file = data.join(format!("tokenizers/ggml-vocab-{name}.gguf"));
+        let json = tokenizer_json(&Gguf::open(&file)?.metadata)?;
+        let tokenizer = Tokenizer::from_bytes(&json, &file)?;
+        Ok(Rebuilt { file, json: Arc::new(json), tokenizer })
+    };
+    Ok(slot.get_or_init(|| build().map_err(|error| error.to_string())).clone()?)
 }
 
 /// Text and ids of every case.
@@ -157,7 +166,7 @@ fn cases(data: &Path, name: &str) -> Result<Vec<(String, Vec<u32>)>, Failed> {
 }
 
 fn ids(data: &Path, name: &str) -> Result<(), Failed> {
-    let tokenizer = open(data, name)?;
+    let Rebuilt { tokenizer, .. } = open(data, name)?;
     let mut wrong = Vec::new();
     for (text, expected) in cases(data, name)? {
         let observed = tokenizer.encode(&text, false)?;
@@ -169,7 +178,7 @@ fn ids(data: &Path, name: &str) -> Result<(), Failed> {
 }
 
 fn decode(data: &Path, name: &str) -> Result<(), Failed> {
-    let tokenizer = open(data, name)?;
+    let Rebuilt { tokenizer, .. } = open(data, name)?;
     let mut wrong = Vec::new();
     for (text, ids) in cases(data, name)? {
         let observed = String::from_utf8(tokenizer.decode(&ids)?)?;
@@ -181,9 +190,8 @@ fn decode(data: &Path, name: &str) -> Result<(), Failed> {
 }
 
 fn again(data: &Path, name: &str) -> Result<(), Failed> {
-    let file = data.join(format!("tokenizers/ggml-vocab-{name}.gguf"));
-    let json = tokenizer_json(&Gguf::open(&file)?.metadata)?;
-    let rows = Tokenizer::from_bytes(&json, &file)?.vocab_size() + 5;
+    let Rebuilt { file, json, tokenizer } = open(data, name)?;
+    let rows = tokenizer.vocab_size() + 5;
     let config = json!({
         "model_type": "llama", "vocab_size": rows, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1
     });
@@ -203,7 +211,7 @@ fn again(data: &Path, name: &str) -> Result<(), Failed> {
 }
 
 fn golden(data: &Path, model: &str, vocabulary: &str) -> Result<(), Failed> {
-    let tokenizer = open(data, vocabulary)?;
+    let Rebuilt { tokenizer, .. } = open(data, vocabulary)?;
     let folder = data.join("golden-large").join(model);
     let mut judged = 0;
     for entry in std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {

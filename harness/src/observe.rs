@@ -201,13 +201,21 @@ fn size(answer: &Answer) -> usize {
 pub struct Observer<'a> {
     sessions: &'a Sessions,
     memory: &'a Memory,
+    /// Where answers about the artifact as a whole are remembered, if that is another memory.
+    of_artifact: &'a Memory,
     asked: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> Observer<'a> {
     /// An observer of `sessions` that shares `memory` with others.
     pub fn new(sessions: &'a Sessions, memory: &'a Memory) -> Self {
-        Self { sessions, memory, asked: Mutex::default() }
+        Self { sessions, memory, of_artifact: memory, asked: Mutex::default() }
+    }
+
+    /// The same, with what is asked of the artifact as a whole remembered where all prompts of a cell find it.
+    #[must_use]
+    pub fn with_artifact(self, of_artifact: &'a Memory) -> Self {
+        Self { of_artifact, ..self }
     }
 
     /// A short name of every question asked so far: its op and a digest.
@@ -223,6 +231,7 @@ impl Answers for Observer<'_> {
         let observe = || self.sessions.ask(question).map(Arc::new);
         match question {
             Question::Logits { mode: Mode::Again(_), .. } => observe(),
+            Question::Metadata | Question::Tensors | Question::Container => self.of_artifact.recall(question, observe),
             _ => self.memory.recall(question, observe),
         }
     }

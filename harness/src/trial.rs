@@ -254,7 +254,7 @@ impl Laboratory {
         asked: &mut Vec<String>,
     ) -> Result<Verdict, String> {
         let open = self.open(cell);
-        let sharing = open.subject(shared(subject));
+        let (sharing, of_cell) = (open.subject(shared(subject)), open.subject(Subject::Cell));
         let tolerances = self.equipment.tolerances.as_ref().map_err(String::clone)?;
         let (mut prompt, mut source) = (None, None);
         if let Subject::Prompt(i) = subject {
@@ -288,7 +288,7 @@ impl Laboratory {
             tolerances: tolerances.of(&open.cell.runtime, open.cell.arithmetic, &open.cell.form),
         };
         let sessions = open.loaded().map_err(|closed| closed.reason)?;
-        let observer = Observer::new(&sessions, &sharing.memory);
+        let observer = Observer::new(&sessions, &sharing.memory).with_artifact(&of_cell.memory);
         let verdict = check.judge(&case, &observer);
         *asked = observer.asked();
         Ok(verdict)

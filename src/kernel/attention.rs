@@ -68,7 +68,10 @@ fn row_body(heads: Heads, seen: Seen<'_>, position: usize, q: &[f32], scores: &m
     for (h, (q, out)) in q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate() {
         let kv = h / (n_heads / n_kv_heads) * head_dim;
         scores.clear();
-        scores.extend(keys.chunks_exact(width).map(|k| f64::from(dots(q, [&k[kv..][..head_dim]])[0]) * scale));
+        for k in keys.chunks_exact(width) {
+            let [dot] = dots(q, [&k[kv..][..head_dim]]);
+            scores.push(f64::from(dot) * scale);
+        }
         softmax(scores);
         weighted_sum(scores, values.chunks_exact(width).map(|v| &v[kv..][..head_dim]), out);
     }

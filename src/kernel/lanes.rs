@@ -1,6 +1,6 @@
 //! Sums of `f32` products: sixteen accumulators, element `k` goes to accumulator `k % 16`, and a fixed tree at the end.
 //!
-//! Sixteen is two registers of AVX2, enough to hide the latency of an addition. The error of a sum of `n` products grows
+//! Sixteen is one register of AVX-512 and two of AVX2; four such sums side by side are enough to hide the latency of an addition. The error of a sum of `n` products grows
 //! with `n / 16`, not with `n`. A product and a sum are two roundings: nothing here asks for a fused one, and the compiler
 //! does not make one of its own accord.
 

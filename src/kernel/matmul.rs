@@ -183,8 +183,12 @@ fn block_body(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) 
         for (x, y) in x.chunks_exact(w.n_in).zip(y.chunks_exact_mut(n)) {
             let (panels, rest) = y.as_chunks_mut::<PANEL_STRAIGHT>();
             let past = first + panels.len() * PANEL_STRAIGHT;
-            panels.iter_mut().enumerate().for_each(|(i, y)| *y = straight(w, float, first + i * PANEL_STRAIGHT, x));
-            rest.iter_mut().enumerate().for_each(|(i, y)| [*y] = straight(w, float, past + i, x));
+            for (i, y) in panels.iter_mut().enumerate() {
+                *y = straight(w, float, first + i * PANEL_STRAIGHT, x);
+            }
+            for (i, y) in rest.iter_mut().enumerate() {
+                [*y] = straight(w, float, past + i, x);
+            }
         }
         return;
     }
@@ -215,7 +219,9 @@ fn columns(w: &[&[f32]], x: &[f32], y: &mut [f32], stride: usize) {
     for (i, w) in w.iter().enumerate() {
         for r in (0..whole).step_by(TOGETHER) {
             let sums = dots(w, [x(r), x(r + 1), x(r + 2), x(r + 3)]);
-            (0..TOGETHER).for_each(|t| y[(r + t) * stride + i] = sums[t]);
+            for (t, sum) in sums.into_iter().enumerate() {
+                y[(r + t) * stride + i] = sum;
+            }
         }
     }
     for r in whole..rows {
@@ -247,7 +253,9 @@ fn straight<const N: usize>(w: Weights<'_>, float: Float, first: usize, x: &[f32
     for half in [8, 4, 2, 1] {
         let (lower, upper) = lanes.split_at_mut(half);
         for (lower, upper) in lower.iter_mut().zip(upper) {
-            lower.iter_mut().zip(upper).for_each(|(lower, upper)| *lower += *upper);
+            for (lower, upper) in lower.iter_mut().zip(upper) {
+                *lower += *upper;
+            }
         }
     }
     lanes[0]

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Isa {
@@ -38,24 +40,42 @@ impl Isa {
     /// The fastest instructions of this machine.
     pub fn best() -> Isa {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
+        if has_avx512() {
+            return Isa(Kind::Avx512);
+        } else if std::arch::is_x86_feature_detected!("avx2") {
             return Isa(Kind::Avx2);
         }
         Isa::PORTABLE
     }
 
-    /// Everything that this machine can run, portable first.
+    /// Everything that this machine can run, portable first, the fastest last.
     pub fn all() -> Vec<Isa> {
         let mut all = vec![Isa::PORTABLE];
-        if Isa::best() != Isa::PORTABLE {
-            all.push(Isa::best());
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx2") {
+                all.push(Isa(Kind::Avx2));
+            }
+            if has_avx512() {
+                all.push(Isa(Kind::Avx512));
+            }
         }
         all
     }
 }
 
-/// Compiles one body twice: for every machine of the target, and for x86-64 with AVX2. The compiler may use wider
-/// registers in the second; it may neither reorder nor contract floating point operations in either.
+/// Whether the machine has every part of AVX-512 that a kernel is compiled for.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
+}
+
+/// Compiles one body three times: for every machine of the target, and for x86-64 with AVX2 and with AVX-512. The compiler may use
+/// wider registers there; it may neither reorder nor contract floating point operations anywhere.
+///
+/// What takes time in a body is written as loops: a closure that is handed to an iterator's method is compiled for every machine of the
+/// target unless the method is inlined.
 macro_rules! per_isa {
     (
         $(#[$meta:meta])*
@@ -69,11 +89,20 @@ macro_rules! per_isa {
             fn avx2($($arg: $ty),*) {
                 $body($($arg),*)
             }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+            $(#[$meta])*
+            fn avx512($($arg: $ty),*) {
+                $body($($arg),*)
+            }
             match isa.0 {
                 $crate::kernel::Kind::Portable => $body($($arg),*),
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: an `Isa` of this kind is made by `Isa::best` alone, after it detected AVX2.
+                // SAFETY: an `Isa` of this kind is made by `Isa` alone, after it detected AVX2.
                 $crate::kernel::Kind::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` of this kind is made by `Isa` alone, after it detected all four parts.
+                $crate::kernel::Kind::Avx512 => unsafe { avx512($($arg),*) },
             }
         }
     };

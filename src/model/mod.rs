@@ -51,7 +51,7 @@ const PASS_ROWS: usize = 256;
 /// ```
 pub struct Model {
     config: Config,
-    network: Box<dyn Network>,
+    network: Arc<dyn Network>,
     owner: Owner,
     pool: Option<Arc<rayon::ThreadPool>>,
 }
@@ -128,10 +128,8 @@ impl Model {
     }
 
     fn assemble(config: Config, tensors: &Tensors) -> Result<Model> {
-        static INSTANCES: AtomicU64 = AtomicU64::new(1);
-        let network = network::load(&config, tensors)?;
-        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-        let owner = Owner { instance, n_layers: config.n_layers, width: config.n_kv_heads * config.head_dim };
+        let network: Arc<dyn Network> = network::load(&config, tensors)?.into();
+        let owner = Owner { instance: new_instance(), n_layers: config.n_layers, width: config.n_kv_heads * config.head_dim };
         Ok(Model { config, network, owner, pool: None })
     }
 
@@ -147,6 +145,13 @@ impl Model {
         let pool = || rayon::ThreadPoolBuilder::new().num_threads(n).build().ok();
         self.pool = if n > 1 { pool().map(Arc::new) } else { None };
         self
+    }
+
+    /// The same weights, read and checked once, and another number of threads. A cache of the one is none of the other's.
+    #[must_use]
+    pub fn sharing_weights(&self, n: usize) -> Model {
+        let owner = Owner { instance: new_instance(), ..self.owner };
+        Model { config: self.config.clone(), network: Arc::clone(&self.network), owner, pool: None }.with_threads(n)
     }
 
     /// A cache with nothing in it, for this model alone.
@@ -257,6 +262,12 @@ impl Model {
             answers[*sequence].n += 1;
         }
     }
+}
+
+/// A number that no other model of this process has.
+fn new_instance() -> u64 {
+    static INSTANCES: AtomicU64 = AtomicU64::new(1);
+    INSTANCES.fetch_add(1, Ordering::Relaxed)
 }
 
 impl std::fmt::Debug for Model {

@@ -27,7 +27,7 @@ struct Loaded {
     path: PathBuf,
     /// Whether the checkpoint was handed over and not read from the path.
     in_memory: bool,
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
     model: Model,
     tokenizer: Option<Tokenizer>,
 }
@@ -49,8 +49,15 @@ impl NativeRuntime {
         if let Some(model) = find(&self.loaded.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(model);
         }
+        let sibling = {
+            let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            loaded.iter().filter(|((at, _), _)| at == path).find_map(|(_, model)| model.upgrade())
+        };
         // Two sessions that load at once both read the file; the second to finish takes the first one's model.
-        let model = Arc::new(self.load_model(path, threads)?);
+        let model = Arc::new(match sibling {
+            Some(sibling) => sibling.with_threads(threads),
+            None => self.load_model(path, threads)?,
+        });
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.retain(|_, model| model.strong_count() > 0);
         Ok(find(&loaded).unwrap_or_else(|| {
@@ -72,7 +79,20 @@ impl NativeRuntime {
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_fits(model.config().vocab_size)?;
         }
-        Ok(Loaded { path: path.to_owned(), in_memory: self.checkpoint.is_some(), checkpoint, model, tokenizer })
+        Ok(Loaded { path: path.to_owned(), in_memory: self.checkpoint.is_some(), checkpoint: Arc::new(checkpoint), model, tokenizer })
+    }
+}
+
+impl Loaded {
+    /// The same weights, computed with by another number of threads.
+    fn with_threads(&self, threads: usize) -> Loaded {
+        Loaded {
+            path: self.path.clone(),
+            in_memory: self.in_memory,
+            checkpoint: Arc::clone(&self.checkpoint),
+            model: self.model.sharing_weights(threads),
+            tokenizer: self.tokenizer.clone(),
+        }
     }
 }
 
