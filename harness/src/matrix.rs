@@ -195,8 +195,10 @@ impl Matrix {
             // Of a carried model every golden must be there: its rows are red behind the gate.
             let lacking = row.lacks_golden && (!index.carried || cell.form.given);
             let lacking = lacking.then(|| "no golden of the values that the file holds: golden/dequantized.py writes one".to_owned());
+            let prompt = if let Subject::Prompt(i) = row.subject { index.prompts.get(i) } else { None };
+            let undecided = || row.check.undecided(&cell.scope(), prompt).map(str::to_owned);
             let task = Task::Check { cell: place, check: row.check, subject: row.subject };
-            rows.push(Row { name: row_name, task, not_tested: cell.not_tested.clone().or(lacking) });
+            rows.push(Row { name: row_name, task, not_tested: cell.not_tested.clone().or(lacking).or_else(undecided) });
         }
         self.coverage.declared += rows.len();
         self.coverage.applicable += rows.iter().filter(|row| row.not_tested.is_none()).count();

@@ -167,6 +167,12 @@ impl Check {
         verdict
     }
 
+    /// Why it is not judged on a prompt that it applies to, or on the cell (`None`): what a right engine cannot hold there is no evidence.
+    /// Such a row is listed with the reason, and counted.
+    pub fn undecided(&self, scope: &Scope, prompt: Option<&PromptEntry>) -> Option<&'static str> {
+        quantized::undecided(self.id, scope, prompt)
+    }
+
     /// Whether it compares without a bound: equal or not.
     pub fn is_exact(&self) -> bool {
         self.bounds.is_empty()

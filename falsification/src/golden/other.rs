@@ -88,6 +88,11 @@ impl LlamaCppStep {
         let at = self.ids.iter().position(|&listed| listed == id)?;
         Some(self.logprobs.first()?.get() - self.logprobs.get(at)?.get())
     }
+
+    /// What llama.cpp loses, in nats, by taking the last one that it lists.
+    pub fn spread(&self) -> Option<f64> {
+        Some(self.logprobs.first()?.get() - self.logprobs.last()?.get())
+    }
 }
 
 /// One prompt as llama.cpp answered it.
