@@ -51,6 +51,11 @@ impl GoldenStore {
         Self { workspace: workspace.clone(), folder: folder.clone(), model: model.to_path_buf() }
     }
 
+    /// The folders of the run.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
     /// The index.
     pub fn index(&self) -> &Index {
         &self.folder.index

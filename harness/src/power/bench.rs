@@ -9,7 +9,9 @@ use ground_truth_falsification::arithmetic::Arithmetic;
 use ground_truth_falsification::check::{Case, Check, Per, Scope};
 use ground_truth_falsification::defect::{Defect, Kind};
 use ground_truth_falsification::form::Form;
-use ground_truth_falsification::golden::{Dequantized, Index, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
+use ground_truth_falsification::golden::{
+    Dequantized, Index, LlamaCpp, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden,
+};
 use ground_truth_falsification::metric::{outdoes, relative_rms, widen};
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
 use ground_truth_falsification::tolerance::{NATIVE, Tolerances};
@@ -23,7 +25,7 @@ use crate::defect::artifact::Surgery;
 use crate::defect::file;
 use crate::defect::runtime::{Layered, Setting, remembered};
 use crate::golden_store::GoldenStore;
-use crate::golden_store::derived::Derived;
+use crate::golden_store::derived::{Beside, Derived, LlamaCppIndex};
 use crate::guard;
 use crate::make::Step;
 use crate::observe::{Memory, Observer, Sessions};
@@ -56,6 +58,8 @@ pub struct Bed {
     pub form: Form,
     /// The golden of the column's values, where there is one.
     pub dequantized: Option<Arc<Derived<Dequantized>>>,
+    /// What llama.cpp answered with this column, where it was asked.
+    pub llama_cpp: Option<Arc<Derived<LlamaCppIndex>>>,
     /// The folder of the model as published.
     model: Artifact,
     opened: OnceLock<Result<Arc<Opened>, String>>,
@@ -67,6 +71,10 @@ pub struct Opened {
     pub golden: Arc<ModelGolden>,
     /// The golden of each prompt that some check is tried on, by its place in the index.
     pub prompts: Vec<(usize, Arc<PromptGolden>)>,
+    /// The goldens of the same prompts for the values that a column holds, where it rounds and they were asked.
+    pub of_values: Vec<(usize, Arc<PromptGolden>)>,
+    /// What llama.cpp answered.
+    pub llama_cpp: Option<LlamaCpp>,
     /// The bounds.
     pub tolerances: Tolerances,
     /// The model as it should be.
@@ -89,6 +97,7 @@ impl Bed {
             name: index.model.clone(),
             form,
             dequantized: None,
+            llama_cpp: None,
             index,
             prompts,
             model: artifact.clone(),
@@ -104,12 +113,14 @@ impl Bed {
         store: GoldenStore,
         published: Artifact,
         (format, quantization): (Format, &str),
-        dequantized: Option<Arc<Derived<Dequantized>>>,
+        beside: &Beside,
     ) -> Self {
+        let dequantized = beside.of_values(format, quantization).cloned();
+        let llama_cpp = beside.llama_cpp.clone().filter(|golden| format == Format::Gguf && golden.has(quantization));
         let form = Form::converted(format.name(), quantization, &index.dtype);
         let artifact = Artifact { format, quantization: quantization.to_owned(), ..published.clone() };
         let name = format!("{}-{format}-{quantization}", index.model);
-        Bed { name, form, artifact, dequantized, ..Bed::new(index, store, published) }
+        Bed { name, form, artifact, dequantized, llama_cpp, ..Bed::new(index, store, published) }
     }
 
     /// What is known of it without opening a file.
@@ -119,7 +130,7 @@ impl Bed {
             index: &self.index,
             form: &self.form,
             dequantized,
-            llama_cpp: false,
+            llama_cpp: self.llama_cpp.is_some(),
             sayable: true,
             runtime: NATIVE,
             arithmetic: Arithmetic::Exact,
@@ -148,6 +159,16 @@ impl Bed {
             let entry = &self.index.prompts[place];
             prompts.push((place, Arc::new(self.store.prompt(entry)?)));
         }
+        let mut of_values = Vec::new();
+        for (place, name) in prompts.iter().map(|(place, prompt)| (*place, &prompt.prompt.name)) {
+            if let Some(golden) = self.values().filter(|golden| golden.index.prompts.iter().any(|entry| entry.name == *name)) {
+                of_values.push((place, Arc::new(golden.prompt(self.store.workspace(), name)?)));
+            }
+        }
+        let llama_cpp = match &self.llama_cpp {
+            Some(golden) => Some(golden.read(self.store.workspace(), &self.form.quantization)?),
+            None => None,
+        };
         let tolerances = Tolerances::committed().map_err(|error| error.to_string())?;
         let (mut artifact, mut folder) = (self.artifact.clone(), None);
         if !self.form.primary {
@@ -164,7 +185,17 @@ impl Bed {
         let remembered: Arc<dyn Runtime> = Arc::new(remembered(native));
         let clean = (Sessions::new(Arc::clone(&remembered), artifact.clone(), DEADLINES), Memory::default());
         let street = Arc::new(Street::new(self.model.clone()));
-        Ok(Opened { golden, prompts, tolerances, checkpoint, artifact, clean, remembered, street, _folder: folder })
+        Ok(Opened { golden, prompts, of_values, llama_cpp, tolerances, checkpoint, artifact, clean, remembered, street, _folder: folder })
+    }
+
+    /// The golden of the values that a column holds, where it rounds.
+    fn values(&self) -> Option<&Derived<Dequantized>> {
+        self.dequantized.as_deref().filter(|_| self.form.is_lossy())
+    }
+
+    /// Whether a check under [`Per::Prompt`] has the golden of the very values that this bed holds.
+    pub fn has_values(&self) -> bool {
+        self.form.lossless || self.dequantized.is_some()
     }
 
     /// The prompts on which a check under [`Per::Prompt`] is tried, as places in the index: those of the chosen ones that it applies to,
@@ -172,12 +203,20 @@ impl Bed {
     pub fn prompts_of(&self, check: &Check) -> Vec<usize> {
         let (Per::Prompt(applies) | Per::Source(applies) | Per::Sources(applies)) = check.per else { return Vec::new() };
         let scope = self.scope();
-        let mine: Vec<usize> = self.prompts.iter().copied().filter(|i| applies(&scope, &self.index.prompts[*i])).collect();
+        let of_values = self.values().filter(|_| matches!(check.per, Per::Prompt(_)));
+        let is_mine = |i: &usize| {
+            let own = &self.index.prompts[*i];
+            let entry = match of_values {
+                Some(golden) => golden.index.prompts.iter().find(|entry| entry.name == own.name),
+                None => Some(own),
+            };
+            entry.is_some_and(|entry| applies(&scope, entry) && check.undecided(&scope, Some(entry)).is_none())
+        };
+        let mine: Vec<usize> = self.prompts.iter().copied().filter(is_mine).collect();
         if !mine.is_empty() {
             return mine;
         }
-        let all = (0..self.index.prompts.len()).filter(|i| applies(&scope, &self.index.prompts[*i]));
-        all.min_by_key(|i| length(&self.index, *i)).into_iter().collect()
+        (0..self.index.prompts.len()).filter(is_mine).min_by_key(|i| length(&self.index, *i)).into_iter().collect()
     }
 }
 
@@ -210,6 +249,10 @@ impl Opened {
     fn prompt(&self, place: usize) -> Result<&PromptGolden, String> {
         let found = self.prompts.iter().find(|(at, _)| *at == place);
         found.map(|(_, prompt)| prompt.as_ref()).ok_or_else(|| format!("prompt {place} was not read"))
+    }
+
+    fn prompt_of_values(&self, place: usize) -> Option<&PromptGolden> {
+        self.of_values.iter().find(|(at, _)| *at == place).map(|(_, prompt)| prompt.as_ref())
     }
 
     /// How far the logits of `answers` are from those of the unbroken model, in floors of the golden, at most over `prompts`. Infinite where
@@ -441,31 +484,32 @@ impl Bench {
                 all.push(opened.prompt(place)?);
             }
         }
-        let case = |golden, perplexity| Case {
+        let case = |of_values, golden, perplexity| Case {
             model: &opened.golden,
             form: &self.bed.form,
             peers: &live.neighbours,
-            prompt: golden,
+            prompt: of_values,
             source: golden,
             sources: &all,
             perplexity,
             dequantized: self.bed.dequantized.as_ref().map(|golden| &golden.index),
-            llama_cpp: None,
+            llama_cpp: opened.llama_cpp.as_ref(),
             tolerances: opened.tolerances.of(NATIVE, Arithmetic::Exact, &self.bed.form),
         };
         let mut cases: Vec<Case<'_>> = Vec::new();
         match check.per {
-            Per::Cell(_) | Per::Sources(_) => cases.push(case(None, None)),
+            Per::Cell(_) | Per::Sources(_) => cases.push(case(None, None, None)),
             Per::Prompt(_) | Per::Source(_) => {
                 let artifact = self.record.is_some_and(|record| record.kind == Kind::Artifact);
                 // Where generation stops is a matter of the prompt: one that ends in EOS has to be among them.
                 let any = holds_a_runtime_against_itself(check) && !check.needs.contains(&Op::Generate);
                 let most = if artifact && any { 1 } else { usize::MAX };
                 for place in self.bed.prompts_of(check).into_iter().take(most) {
-                    cases.push(case(Some(opened.prompt(place)?), None));
+                    let golden = opened.prompt(place)?;
+                    cases.push(case(Some(opened.prompt_of_values(place).unwrap_or(golden)), Some(golden), None));
                 }
             }
-            Per::Perplexity(_) => cases.extend(shortest(&opened.golden.perplexity).map(|text| case(None, Some(text)))),
+            Per::Perplexity(_) => cases.extend(shortest(&opened.golden.perplexity).map(|text| case(None, None, Some(text)))),
         }
         let mut judged: Option<Judged> = None;
         for case in &cases {

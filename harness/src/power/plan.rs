@@ -249,8 +249,9 @@ fn applies(check: &Check, bed: &Bed) -> bool {
     }
     match check.per {
         Per::Cell(applies) => applies(&bed.scope()),
-        // What is judged against the golden of the values themselves is the same code in every column.
-        Per::Prompt(_) if !bed.form.primary && check.id != "ROUNDTRIP" => false,
+        // What is judged against the golden of the values themselves is the same code in every column; F-G4 is tried there all the same, on
+        // the defects that name it.
+        Per::Prompt(_) if !bed.form.primary && check.id != "ROUNDTRIP" && !(check.claim == "F-G4" && bed.has_values()) => false,
         Per::Prompt(_) | Per::Source(_) | Per::Sources(_) => !bed.prompts_of(check).is_empty(),
         Per::Perplexity(applies) => bed.index.perplexity.iter().any(|file| applies(&bed.scope(), matrix::text_name(file))),
     }
@@ -297,8 +298,8 @@ fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
         if index.model == WITH_COLUMNS {
             for (format, quantization) in COLUMNS {
                 let store = GoldenStore::new(workspace, &entry.golden, &path);
-                let beside = entry.golden.beside.of_values(format, quantization).cloned();
-                beds.push(Arc::new(Bed::converted(Arc::clone(index), store, artifact.clone(), (format, quantization), beside)));
+                let column = (format, quantization);
+                beds.push(Arc::new(Bed::converted(Arc::clone(index), store, artifact.clone(), column, &entry.golden.beside)));
             }
         }
         beds.push(Arc::new(Bed::new(Arc::clone(index), store, artifact)));

@@ -88,4 +88,5 @@ pub const FAULTS: &[(&str, Fault)] = &[
     ("container-types-poorer", stored::types_poorer),
     ("weights-backwards", stored::weights_backwards),
     ("second-text-differs", stored::second_text_differs),
+    ("generated-token-off", stored::generated_token_off),
 ];

@@ -102,6 +102,19 @@ pub(super) fn weights_backwards(_: &Setting) -> Factory {
     })
 }
 
+/// The first token of a text is its neighbour in the vocabulary.
+pub(super) fn generated_token_off(_: &Setting) -> Factory {
+    stateless(|request, next| {
+        let mut reply = next(request)?;
+        if let Reply::Generated(ids, _) = &mut reply
+            && let Some(first) = ids.first_mut()
+        {
+            *first ^= 1;
+        }
+        Ok(reply)
+    })
+}
+
 /// A text that is asked for twice is another one the second time.
 pub(super) fn second_text_differs(_: &Setting) -> Factory {
     Box::new(|_| {
