@@ -24,7 +24,8 @@ from safetensors import safe_open
 from transformers.generation import logits_process as lp
 from transformers.utils import chat_template_utils
 
-OPS = ["metadata", "tokenize", "detokenize", "logits", "chunks", "stepwise", "threads", "batch", "generate", "timed", "chat", "sample"]
+# Not `threads`: every row of it is a process of its own, and ten seconds of imports.
+OPS = ["metadata", "tokenize", "detokenize", "logits", "chunks", "stepwise", "batch", "generate", "timed", "chat", "sample"]
 
 SAMPLING = {"repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram_size", "bad_words_ids", "min_length", "min_new_tokens", "eos_token_id", "temperature", "top_k", "top_p", "min_p",
             "typical_p", "min_tokens_to_keep"}
