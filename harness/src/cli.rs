@@ -18,6 +18,7 @@ use crate::escape;
 use crate::runtime::native::NativeRuntime;
 use crate::suite::{self, OnTrial};
 
+mod baseline;
 mod container;
 mod convert;
 mod diff;
@@ -174,6 +175,15 @@ enum Command {
     },
     /// Answer for the engine what docs/adapter.md describes: requests on standard input, answers on standard output
     Serve,
+    /// Judge a runtime of runtimes/runtimes.toml or GROUND_TRUTH_RUNTIMES, and write what is red to its expectation file, which stays red
+    /// until every entry holds the address of a report
+    Baseline {
+        /// The runtime's name
+        runtime: String,
+        /// Judge only the rows whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
     /// List the models of the roster
     List {
         /// Print JSON
@@ -228,6 +238,7 @@ pub fn main() -> ExitCode {
         Command::Inspect { model, json } => folder::inspect(&model, json),
         Command::Tensors { model, json } => folder::tensors(&model, json),
         Command::Serve => serve::serve(),
+        Command::Baseline { runtime, only } => baseline::baseline(&runtime, only),
         Command::List { json } => list::list(json),
         Command::Probe { file, json } => probe::probe(&file, json),
     };

@@ -23,6 +23,8 @@ use crate::workspace::{ROOT_VARIABLE, Workspace};
 
 mod registered;
 
+pub use registered::TARGET as REGISTERED_TARGET;
+
 /// The test target of this workspace.
 pub const DEFAULT_TARGET: &str = "falsify";
 

@@ -3,6 +3,7 @@
 //!
 //! Every rule is a function from text to complaints, so that each test also shows the text that turns it red.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -89,6 +90,28 @@ fn f_g2_a_false_command_is_red() {
     ] {
         assert!(complaint(line).is_some(), "`{line}` was taken for true");
     }
+}
+
+/// Fenced blocks of a Markdown text in this language.
+fn blocks<'a>(markdown: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    markdown.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn f_g2_the_crate_of_the_readme_is_the_one_that_is_built_from_the_packages() {
+    let readme = read("README.md");
+    let (rust, toml) = (blocks(&readme, "rust"), blocks(&readme, "toml"));
+    assert_eq!(rust, [read(".ci/outside/tests/falsify.rs")]);
+    let shown: toml::Table = toml[0].parse().expect("TOML");
+    let built: toml::Table = read(".ci/outside/Cargo.toml").parse().expect("TOML");
+    assert_eq!(shown["test"], built["test"]);
+    assert_eq!(shown["dependencies"]["ground-truth-harness"], built["dependencies"]["ground-truth-harness"]);
+    assert!(read(".ci/run").lines().any(|line| line == ".ci/package"), "`.ci/run` does not build it");
+    // The entry that is shown has every field that there is.
+    let shown: toml::Table = toml[1].parse().expect("TOML");
+    let fields = ["test", "when", "status", "kind", "contains", "at_most", "bug", "since", "expires", "why"];
+    assert_eq!(shown["expect"][0].as_table().expect("an entry").keys().cloned().collect::<BTreeSet<_>>(), fields.map(str::to_owned).into());
 }
 
 /// Fences that rustdoc would not run, as `line number: fence`.

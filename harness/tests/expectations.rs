@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     if let Ok(fault) = std::env::var(FAULT) {
         return ground_truth_harness::falsify(Mine { engine: NativeRuntime::new(), fault });
     }
-    let tests: [(&str, Test); 18] = [
+    let tests: [(&str, Test); 19] = [
         ("without_a_file_a_wrong_runtime_is_red", without_a_file),
         ("a_file_that_tells_the_truth_is_green_and_counted_apart", truth),
         ("an_unexpected_pass_is_red", unexpected_pass),
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         ("two_entries_for_one_row_are_red", two_entries),
         ("rows_that_were_filtered_out_are_no_unmatched_entries", filtered),
         ("a_baseline_is_red_until_every_bug_is_named", baseline),
+        ("the_command_writes_the_baseline_of_a_process", baseline_of_a_process),
         ("the_entry_of_a_gate_excuses_what_is_behind_it", gate),
     ];
     let trials = tests.map(|(name, test)| Trial::test(name, move || test(&Copy::new())));
@@ -337,4 +338,39 @@ fn baseline(copy: &Copy) -> Result<(), Failed> {
     // What somebody wrote is never overwritten.
     let text = self::text(&copy.command("wrong", FILTER).env("GROUND_TRUTH_BASELINE", "1").output()?);
     if text.contains("not written: ") && text.contains("is there already") { Ok(()) } else { Err(text.into()) }
+}
+
+/// A runtime of somebody's own list of runtimes has its file beside that list.
+fn baseline_of_a_process(copy: &Copy) -> Result<(), Failed> {
+    let list = |wrong: bool| {
+        // The engine, answering by the protocol; every text that begins with BOS then begins with another token.
+        let edit = if wrong { r#"sub(/"ids":\[1,/, "\"ids\":[2,"); "# } else { "" };
+        let program = env!("CARGO_BIN_EXE_ground-truth");
+        fs::create_dir_all(copy.path("theirs"))?;
+        fs::write(copy.path("theirs/adapter.sh"), format!("'{program}' serve | awk '{{ {edit}print; fflush() }}'\n"))?;
+        fs::write(copy.path("theirs/runtimes.toml"), "[other]\ncommand = [\"sh\", \"theirs/adapter.sh\"]\n")
+    };
+    let run = |words: &[&str]| -> Result<(Option<i32>, String), Failed> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ground-truth"));
+        command.env("GROUND_TRUTH_ROOT", copy.folder.path()).env("GROUND_TRUTH_RUNTIMES", "theirs/runtimes.toml");
+        let output = command.args(words).output()?;
+        Ok((output.status.code(), text(&output)))
+    };
+    let only = "safetensors::f32::other::F-RS6";
+    let expect = |(code, text): (Option<i32>, String), due: i32, says: &str| match code == Some(due) && text.contains(says) {
+        true => Ok(()),
+        false => Err(Failed::from(format!("`{says}` and exit code {due} were due, not {code:?}:\n{text}"))),
+    };
+    list(false)?;
+    expect(run(&["baseline", "other", "--only", only])?, 0, "nothing is red: no file is needed")?;
+    expect(run(&["baseline", "native"])?, 3, "are mended, not expected")?;
+    expect(run(&["baseline", "nobody"])?, 3, "no runtime `nobody`")?;
+    list(true)?;
+    expect(run(&["baseline", "other", "--only", only])?, 0, "each of them red until its `bug`")?;
+    let file = copy.path("theirs/expectations/other.toml");
+    let written = fs::read_to_string(&file)?;
+    if !written.contains("bug = \"\"") || !written.contains("::other::F-RS6") {
+        return Err(written.into());
+    }
+    expect(run(&["baseline", "other", "--only", only])?, 3, "is there already")
 }

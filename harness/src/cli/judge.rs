@@ -8,7 +8,7 @@ use crate::judge::{self, Judged, Request};
 use crate::roster::Settings;
 use crate::runtime::Runtime;
 use crate::runtime::native::NativeRuntime;
-use crate::runtime::process::{ProcessRuntime, Registry, Unstarted};
+use crate::runtime::process::{Entry, ProcessRuntime, Registry, Unstarted};
 use crate::workspace::Workspace;
 
 /// What is asked for.
@@ -24,7 +24,7 @@ pub(super) fn judge(asked: &Asked<'_>, json: bool) -> Result<Exit, Refusal> {
     let workspace = Workspace::from_env();
     let runtime: Arc<dyn Runtime> = match asked.runtime {
         None => Arc::new(NativeRuntime::new()),
-        Some(name) => Arc::new(start(&workspace, name)?),
+        Some(name) => Arc::new(start(&workspace, name)?.1),
     };
     let request = Request {
         model: asked.model,
@@ -48,8 +48,8 @@ pub(super) fn judge(asked: &Asked<'_>, json: bool) -> Result<Exit, Refusal> {
     Ok(exit(&judged))
 }
 
-/// The runtime of that name.
-fn start(workspace: &Workspace, name: &str) -> Result<ProcessRuntime, Refusal> {
+/// The runtime of that name, with its entry.
+pub(super) fn start(workspace: &Workspace, name: &str) -> Result<(Entry, ProcessRuntime), Refusal> {
     let nothing = |message: String, next: &str| Refusal { message, next: next.to_owned(), exit: Exit::Nothing };
     let registry = Registry::read(workspace, &Settings::from_env());
     if let Some(problem) = registry.problems.first() {
@@ -61,10 +61,11 @@ fn start(workspace: &Workspace, name: &str) -> Result<ProcessRuntime, Refusal> {
         return Err(nothing(format!("no runtime `{name}`; there are: {}", names.join(", ")), next));
     };
     let deadlines = entry.deadlines().map_err(|reason| nothing(reason, "set the variable to a number of seconds, or unset it"))?;
-    ProcessRuntime::start(entry.clone(), deadlines).map_err(|unstarted| match unstarted {
+    let started = ProcessRuntime::start(entry.clone(), deadlines).map_err(|unstarted| match unstarted {
         Unstarted::NotInstalled(reason) => nothing(format!("failed to start `{name}`: {reason}"), "install what is missing"),
         Unstarted::Broken(reason) => nothing(format!("failed to start `{name}`: {reason}"), "mend the adapter: docs/adapter.md"),
-    })
+    })?;
+    Ok((entry.clone(), started))
 }
 
 fn exit(judged: &Judged) -> Exit {

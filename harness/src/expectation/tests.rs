@@ -3,6 +3,7 @@ use crate::fixture::Fixture;
 use crate::roster::{Roster, Settings};
 use crate::runtime::Runtime;
 use crate::runtime::native::NativeRuntime;
+use crate::runtime::process::Registry;
 use ground_truth_falsification::verdict::{Measure, Verdict};
 
 /// One cell of a runtime `mine`, and what its file holds.
@@ -278,7 +279,13 @@ fn the_committed_file_of_native_is_empty_and_no_other_speaks_of_it() {
     let table = |path: &Path| std::fs::read_to_string(path).expect("readable").parse::<toml::Table>().expect("TOML");
     assert!(table(&folder.join("native.toml")).is_empty());
     let rows = Matrix::new(&Roster::read(&Workspace::from_env(), &Settings::default()), &NativeRuntime::new().capabilities()).rows;
+    let registry = Registry::read(&Workspace::from_env(), &Settings::default());
     for file in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        // A file of no runtime is read by no run.
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let crate_of_ours = folder.join("../runtimes").join(&name).join("Cargo.toml").is_file();
+        let is_known = name == NATIVE || crate_of_ours || registry.find(&name).is_some();
+        assert!(is_known && file.extension().is_some_and(|extension| extension == "toml"), "{}: no runtime is named so", file.display());
         let entries = table(&file).remove("expect").and_then(|entries| entries.as_array().cloned()).unwrap_or_default();
         for test in entries.iter().map(|entry| entry["test"].as_str().expect("a text").to_owned()) {
             let about = rows.iter().find(|row| glob::matches(&test, &row.name));

@@ -11,7 +11,7 @@ use crate::runtime::process::{Entry, ProcessRuntime, Registry, Unstarted, When};
 use crate::workspace::Workspace;
 
 /// The test target of the runtimes that are on trial by name.
-pub(super) const TARGET: &str = "runtimes";
+pub const TARGET: &str = "runtimes";
 
 /// Every entry, started if it is to be judged.
 pub(super) fn on_trial(arguments: &Arguments, workspace: &Workspace, settings: &Settings) -> Vec<OnTrial> {
