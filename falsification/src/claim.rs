@@ -398,6 +398,13 @@ pub const REGISTER: &[Claim] = &[
         "one bit that differs",
     ),
     claim(
+        "SAMPLE",
+        DESIGN,
+        MATRIX,
+        "given logits and a random number, processors and draw give the token and the logits that transformers' own give",
+        "another token, another mask, or a logit that differs by more than rounding",
+    ),
+    claim(
         "LEARNED",
         DESIGN,
         MATRIX,

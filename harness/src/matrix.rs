@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use ground_truth_falsification::check::{self, Check};
+use ground_truth_falsification::check::{self, Breadth, Check};
 
 use crate::cell::{Cell, Origin};
 use crate::column::Column;
@@ -142,10 +142,12 @@ impl Matrix {
             ));
             return matrix;
         }
-        for entry in &roster.entries {
-            for cell in cells(entry, &capabilities.name, forms) {
-                matrix.add(cell.computed_with(capabilities.arithmetic), capabilities, checks);
-            }
+        let cells: Vec<Cell> = roster.entries.iter().flat_map(|entry| cells(entry, &capabilities.name, forms)).collect();
+        let home = home(&cells, capabilities);
+        for (place, cell) in cells.into_iter().enumerate() {
+            let here = |check: &&&'static Check| check.breadth != Breadth::Once || home == Some(place);
+            let checks: Vec<&'static Check> = checks.iter().filter(here).copied().collect();
+            matrix.add(cell.computed_with(capabilities.arithmetic), capabilities, &checks);
         }
         if matrix.rows.is_empty() {
             matrix.problem(Problem::new(
@@ -223,6 +225,17 @@ impl Matrix {
             ));
         }
     }
+}
+
+/// The cell in which checks are listed that no model takes part in: the first that the runtime can be asked in, else the first of all.
+fn home(cells: &[Cell], capabilities: &Capabilities) -> Option<usize> {
+    let declared = |cell: &Cell| {
+        capabilities.declares(cell.artifact.format, &cell.entry.golden.index.architecture, &cell.form.quantization)
+            && cell.not_tested.is_none()
+            && cell.entry.refused.is_none()
+            && !matches!(cell.origin, Origin::Given(_))
+    };
+    cells.iter().position(declared).or(if cells.is_empty() { None } else { Some(0) })
 }
 
 /// The cells of a model: as published, column by column, then the files that were given.

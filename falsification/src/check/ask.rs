@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Case, Judged};
 use crate::golden::PromptGolden;
 use crate::metric::MetricError;
-use crate::observation::{Answer, Answers, Container, Failure, Logits, Metadata, Peer, Question, StageSketch, Stop, TensorRow};
+use crate::observation::{Answer, Answers, Container, Failure, Logits, Metadata, Peer, Question, Sampled, StageSketch, Stop, TensorRow};
 use crate::tolerance::ToleranceError;
 use crate::verdict::{ErrorKind, Owner, Place, Verdict};
 
@@ -55,6 +55,11 @@ pub(super) fn detokenize(answers: &dyn Answers, ids: &[u32]) -> Judged<Held<Vec<
 pub(super) fn sketch(answers: &dyn Answers, ids: &[u32], decode: bool) -> Judged<Held<Vec<StageSketch>>> {
     let question = Question::Sketch { ids: ids.to_vec(), decode };
     held(answers, &question, |answer| if let Answer::Sketch(x) = answer { Some(x) } else { None })
+}
+
+/// The token that was drawn, and from what.
+pub(super) fn sampled(answers: &dyn Answers, question: &Question) -> Judged<Held<Sampled>> {
+    held(answers, question, |answer| if let Answer::Sampled(x) = answer { Some(x) } else { None })
 }
 
 /// The file as it is stored, with one tensor at least.
@@ -170,6 +175,7 @@ fn outline(answer: &Answer) -> String {
         Answer::Logits(logits) => format!("logits of shape ({}, {})", logits.n, logits.vocab),
         Answer::Generated { ids, stop } => format!("{} generated ids, stop {stop}", ids.len()),
         Answer::Ids(ids) => format!("{} ids", ids.len()),
+        Answer::Sampled(sampled) => format!("token {}", sampled.id),
         other => other.kind().to_owned(),
     }
 }

@@ -49,7 +49,12 @@ fn the_checks_with_a_bound_for_others_are_exact_for_the_engine() {
     for check in all() {
         let more = check.bounds_in(Arithmetic::F32).len() - check.bounds.len();
         assert_eq!(check.bounds_in(Arithmetic::Exact), check.bounds, "{}", check.id);
-        assert_eq!(more > 0, WITHIN.contains(&check.id) || check.id == "INV-generate", "{}", check.id);
+        assert_eq!(
+            more > 0,
+            WITHIN.contains(&check.id) || check.id == "INV-generate" || check.id.starts_with("F-E2-lengths"),
+            "{}",
+            check.id
+        );
     }
 }
 

@@ -15,11 +15,13 @@ use crate::form::Form;
 use crate::golden::{
     DEQUANTIZED_SCHEMA, Dequantized, FileEntry, Forced, Full, Greedy, Hex32, Hex64, HexBytes, Index, KNIFE_MARGIN, LLAMA_CPP_SCHEMA,
     LlamaCpp, LlamaCppGreedy, LlamaCppOracle, LlamaCppPrompt, LlamaCppStep, LlamaCppTokenizer, MarginClass, ModelConfig, ModelGolden,
-    Oracle, PerplexityGolden, Prompt, PromptEntry, PromptGolden, Published, SCHEMA, SketchPair, TOP_K, TOP_POSITIONS, TensorEntry,
-    TextEntry, TokenizerCase, TokenizerGolden, Top, WIDE_MARGIN,
+    Oracle, PerplexityGolden, Prompt, PromptEntry, PromptGolden, Published, SCHEMA, SamplingGolden, SketchPair, TOP_K, TOP_POSITIONS,
+    TensorEntry, TextEntry, TokenizerCase, TokenizerGolden, Top, WIDE_MARGIN,
 };
 use crate::metric::{argmax, logsumexp, relative_rms, rms, widen};
-use crate::observation::{Answer, Answers, Failure, Logits, Metadata, Mode, Positions, Question, StageSketch, Stop};
+use crate::observation::{
+    Answer, Answers, Failure, Logits, Metadata, Mode, Positions, Question, SampleRequest, Sampled, StageSketch, Stop,
+};
 use crate::tolerance::{NATIVE, Tolerances};
 
 pub(super) const VOCAB: usize = 260;
@@ -474,8 +476,19 @@ pub(super) fn right_answer(fixture: &Fixture, question: &Question) -> Result<Ans
         Question::Weights { tensor } => Answer::Weights(shelf::weights(fixture, tensor)?),
         Question::Timed { ids, max_new_tokens } => Answer::Timed { ids: greedy(ids, *max_new_tokens, false, engine_row).0, seconds: 0.1 },
         Question::Chat(_) => return Err(Failure::Unsupported { op: question.op() }),
-        Question::Sample(_) => return refuse("draws no tokens".to_owned()),
+        Question::Sample(request) => return sampled(request),
     })
+}
+
+/// The golden's own answer.
+fn sampled(request: &SampleRequest) -> Result<Answer, Failure> {
+    let golden = SamplingGolden::committed().unwrap();
+    for of in golden.cases.iter().filter(|of| of.params == request.params && of.generated == request.generated) {
+        if let Some(draw) = of.draws.iter().find(|draw| golden.request(of, draw.u) == *request) {
+            return Ok(Answer::Sampled(Sampled { logits: of.processed.0.clone(), id: draw.id }));
+        }
+    }
+    Err(Failure::Refused { kind: "request".to_owned(), message: "nothing can be drawn from that".to_owned() })
 }
 
 /// A runtime whose answers pass through a function.

@@ -102,15 +102,22 @@ const INVARIANCE: &str = "invariance";
 /// The bounds of a check that an exact runtime meets bit for bit, for all others.
 pub(super) fn within(id: &str) -> &'static [&'static str] {
     match id {
-        "F-P3-stepwise" | "F-P3-chunks" | "F-P3-last" | "F-P3-prefix" | "INV-threads" | "INV-batch" => &[INVARIANCE],
-        "INV-generate" => &["tie"],
+        "F-P3-stepwise"
+        | "F-P3-chunks"
+        | "F-P3-last"
+        | "F-P3-prefix"
+        | "INV-threads"
+        | "INV-batch"
+        | "F-E2-lengths"
+        | "F-E2-lengths-decode" => &[INVARIANCE],
+        "INV-generate" | "F-E2-lengths-generate" => &["tie"],
         _ => &[],
     }
 }
 
 /// How far two ways to one answer may lie apart.
 #[derive(Debug, Clone, Copy)]
-enum Rule {
+pub(super) enum Rule {
     /// The same bits.
     Bits,
     /// At every position at most this relative RMS.
@@ -118,7 +125,7 @@ enum Rule {
 }
 
 impl Rule {
-    fn of(case: &Case, golden: &PromptGolden) -> Judged<Rule> {
+    pub(super) fn of(case: &Case, golden: &PromptGolden) -> Judged<Rule> {
         match case.tolerances.arithmetic() {
             Arithmetic::Exact => Ok(Rule::Bits),
             _ => Ok(Rule::Within(case.tolerances.limit(INVARIANCE, golden.floor.get())?)),
@@ -127,7 +134,7 @@ impl Rule {
 }
 
 /// Answers held by a rule against others that came another way.
-struct Held {
+pub(super) struct Held {
     rule: Rule,
     expected: String,
     compared: usize,
@@ -136,7 +143,7 @@ struct Held {
 }
 
 impl Held {
-    fn new(rule: Rule, expected: String) -> Held {
+    pub(super) fn new(rule: Rule, expected: String) -> Held {
         let expected = match rule {
             Rule::Bits => expected,
             Rule::Within(bound) => format!("{expected}, at most {bound:.3e} relative RMS away at any position"),
@@ -145,7 +152,7 @@ impl Held {
     }
 
     /// Holds `found` against `due`, whose first row stands at position `first`. The verdict, where the rule is broken.
-    fn hold(&mut self, case: &Case, due: &Logits, found: &Logits, first: usize, how: &str) -> Judged<()> {
+    pub(super) fn hold(&mut self, case: &Case, due: &Logits, found: &Logits, first: usize, how: &str) -> Judged<()> {
         let broken = |observed: String, place: Place| {
             let place = Place { position: place.position.map(|position| first + position), ..place };
             let observed = if how.is_empty() { observed } else { format!("{how}: {observed}") };
@@ -171,7 +178,7 @@ impl Held {
         Ok(())
     }
 
-    fn verdict(self) -> Verdict {
+    pub(super) fn verdict(self) -> Verdict {
         match self.rule {
             Rule::Bits => Verdict::corroborated(self.compared, self.expected, "the same bits"),
             Rule::Within(bound) => {

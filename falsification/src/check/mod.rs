@@ -18,6 +18,7 @@ use crate::tolerance::Bounds;
 use crate::verdict::{Outcome, Verdict};
 
 mod ask;
+mod boundary;
 mod causal;
 mod container;
 mod conversion;
@@ -32,6 +33,7 @@ mod inventory;
 mod logits;
 mod perplexity;
 mod quantized;
+mod sample;
 mod service;
 mod shape;
 mod sketch;
@@ -100,6 +102,8 @@ pub enum Breadth {
     Short,
     /// Only where the model is as published.
     Published,
+    /// In one cell of a runtime, the first that can be judged: no model takes part.
+    Once,
 }
 
 /// What a check may look at besides the answers.
@@ -213,6 +217,8 @@ pub fn all() -> &'static [Check] {
             invariance::CHECKS,
             causal::CHECKS,
             edge::CHECKS,
+            boundary::CHECKS,
+            sample::CHECKS,
             service::CHECKS,
         ]
         .concat()

@@ -8,7 +8,7 @@ use super::{Case, Check, Per, Scope, all, find};
 use crate::arithmetic::Arithmetic;
 use crate::form::Form;
 use crate::golden::{MarginClass, PerplexityGolden, PromptEntry, PromptGolden};
-use crate::observation::{Answer, Failure, Logits, Mode, Op, Positions, Question, Stop};
+use crate::observation::{Answer, Container, Failure, Logits, Mode, Op, Positions, Question, Sampled, Stop};
 use crate::verdict::{ErrorKind, Outcome, Verdict};
 
 type Answered = Result<Answer, Failure>;
@@ -113,6 +113,16 @@ fn generated(answer: Answered, change: impl Fn(&mut Vec<u32>, &mut Stop)) -> Ans
     })
 }
 
+fn sampled(answer: Answered, change: impl Fn(&mut Sampled)) -> Answered {
+    answer.map(|answer| match answer {
+        Answer::Sampled(mut sampled) => {
+            change(&mut sampled);
+            Answer::Sampled(sampled)
+        }
+        other => other,
+    })
+}
+
 /// Wrong answers: name, function, the op that must be among a check's needs for it to matter, and the checks that are blind to it.
 #[rustfmt::skip] // A table reads best with one row a line.
 const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
@@ -156,8 +166,19 @@ const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
     ("nan statistics", |_, a| a.map(|x| if let Answer::Tensors(mut t) = x { t[1].mean = f64::NAN; Answer::Tensors(t) } else { x }), Op::Tensors, &["F-T1", "SELFTEST"]),
     ("a field missing", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.head_dim = None; Answer::Metadata(m) } else { x }), Op::Metadata, &["SELFTEST"]),
     ("no bos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.bos = None; Answer::Metadata(m) } else { x }), Op::Metadata, &["SELFTEST"]),
+    ("no processed logits", |_, a| sampled(a, |s| s.logits.clear()), Op::Sample, &[]),
+    ("a processed logit short", |_, a| sampled(a, |s| { s.logits.pop(); }), Op::Sample, &[]),
+    ("processed logits scaled by 1.000001", |_, a| sampled(a, |s| s.logits.iter_mut().for_each(|x| *x *= 1.000_001)), Op::Sample, REFUSALS),
+    ("a processed logit nan", |_, a| sampled(a, |s| s.logits[0] = f32::NAN), Op::Sample, REFUSALS),
+    ("the first kept token masked", |_, a| sampled(a, |s| if let Some(x) = s.logits.iter_mut().find(|x| **x > f32::NEG_INFINITY) { *x = f32::NEG_INFINITY }), Op::Sample, REFUSALS),
+    ("masks of finite size", |_, a| sampled(a, |s| s.logits.iter_mut().filter(|x| **x == f32::NEG_INFINITY).for_each(|x| *x = -1e4)), Op::Sample, REFUSALS),
+    ("the next token drawn", |_, a| sampled(a, |s| s.id = (s.id + 1) % s.logits.len() as u32), Op::Sample, &[]),
+    ("a token past the logits", |_, a| sampled(a, |s| s.id = s.logits.len() as u32), Op::Sample, &[]),
     ("no eos", |_, a| a.map(|x| if let Answer::Metadata(mut m) = x { m.eos = Some(Vec::new()); Answer::Metadata(m) } else { x }), Op::Metadata, &["SELFTEST"]),
 ];
+
+/// Blind to logits: they are other checks' matter.
+const REFUSALS: &[&str] = &["SAMPLE-refusals"];
 
 /// Bounds that allow a token or two.
 const BOUNDED: &[&str] = &["TOKEN", "DRIFT"];
@@ -181,6 +202,8 @@ const SELF_OR_SCALE: &[&str] = &[
     "LEARNED",
     "V1",
     "SELFTEST",
+    "F-E2-lengths",
+    "F-E2-lengths-decode",
 ];
 /// Likewise; a change of scale keeps the order of the tokens too, and a model that does not know the held-out text is not held to the users'
 /// bound on it.
@@ -205,6 +228,9 @@ const SELF_OR_ORDER: &[&str] = &[
     "SELFTEST",
     "LOGIT-CONSISTENCY",
     "PPL-DRIFT",
+    "F-E2-lengths",
+    "F-E2-lengths-decode",
+    "F-E2-lengths-generate",
 ];
 /// Rows that change places break the comparison of answers of different lengths as well.
 const SELF_OR_SCALE_OR_LENGTH: &[&str] = &[
@@ -222,6 +248,7 @@ const SELF_OR_SCALE_OR_LENGTH: &[&str] = &[
     "LEARNED",
     "V1",
     "SELFTEST",
+    "F-E2-lengths-generate",
 ];
 
 #[test]
@@ -331,7 +358,7 @@ fn an_answer_of_another_kind_is_a_broken_protocol() {
         let wrong: Tamper =
             |question, _| Ok(if *question == Question::Metadata { Answer::Ids(vec![1]) } else { Answer::Metadata(Default::default()) });
         for (trial, verdict) in everywhere(&columns, check, wrong) {
-            let refusal_was_due = ["F-E1-empty", "F-E2-past-context", "F-E4-ids"].contains(&check.id);
+            let refusal_was_due = ["F-E1-empty", "F-E2-past-context", "F-E4-ids", "SAMPLE-refusals"].contains(&check.id);
             let due = if refusal_was_due { Outcome::Falsified } else { Outcome::Error };
             assert_eq!(verdict.outcome, due, "{}::{trial}: {verdict:#?}", check.id);
         }

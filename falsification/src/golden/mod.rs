@@ -13,6 +13,7 @@
 //! | `perplexity-<text>.json` | [`PerplexityGolden`] | summed negative log-likelihood of a text |
 //! | `dequantized/<column>/...` | [`Dequantized`], [`PromptGolden`] | the same oracle on the values of a quantized artifact |
 //! | `llama.cpp/<column>.json` | [`LlamaCpp`] | another runtime on the same file |
+//! | `sampling/vectors.json` | [`SamplingGolden`] | logits, parameters and random numbers, and the tokens that they give; of no model |
 
 mod full;
 mod hex;
@@ -20,6 +21,7 @@ mod index;
 pub mod lint;
 mod locate;
 mod other;
+mod sample;
 
 pub use full::{Full, SketchPair};
 pub use hex::{Hex32, Hex64, HexBytes};
@@ -28,6 +30,7 @@ pub use other::{
     DEQUANTIZED_SCHEMA, Dequantized, LLAMA_CPP_SCHEMA, LlamaCpp, LlamaCppGreedy, LlamaCppOracle, LlamaCppPrompt, LlamaCppStep,
     LlamaCppText, LlamaCppTokenizer,
 };
+pub use sample::{Draw, HexRow, RefusedCase, SAMPLING_JSON, SAMPLING_SCHEMA, SamplingCase, SamplingGolden, SamplingOracle, Tie};
 
 use std::collections::BTreeMap;
 

@@ -82,6 +82,12 @@ pub(super) fn holds_a_runtime_against_itself(check: &Check) -> bool {
     AGAINST_ITSELF.contains(&check.claim)
 }
 
+/// Checks that an artifact or a file cannot change, or that feed it hundreds of ids to find what others find with ten: on their defects they are
+/// tried where a record names them.
+fn is_about_the_runtime(check: &Check) -> bool {
+    check.breadth == Breadth::Once || check.id.starts_with("F-E2-lengths")
+}
+
 /// The part of a name that stands for a defect at a strength.
 fn strength_name(id: &str, strength: Option<f64>) -> String {
     strength.map_or_else(|| id.to_owned(), |strength| format!("{id}@{strength}"))
@@ -108,6 +114,7 @@ impl Plan {
                 }
                 checks.extend(applicable.iter().filter(|check| is_about_a_text(check)).filter(named));
                 checks.retain(|check| !is_about_conversions(check) || named(&check));
+                checks.retain(|check| record.kind == Kind::Runtime || !is_about_the_runtime(check) || named(&check));
                 // What looks at neither the file nor its values is the same code in every column.
                 let looks = |check: &Check| check.needs.iter().any(|op| matches!(op, Op::Container | Op::Weights));
                 checks.retain(|check| bed.form.primary || looks(check) || named(&check));
@@ -245,6 +252,9 @@ impl Plan {
 
 fn applies(check: &Check, bed: &Bed) -> bool {
     if check.breadth == Breadth::Published && !bed.form.primary {
+        return false;
+    }
+    if check.breadth == Breadth::Once && !(bed.form.primary && bed.index.model == WITH_COLUMNS) {
         return false;
     }
     match check.per {

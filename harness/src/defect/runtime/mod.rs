@@ -5,7 +5,9 @@
 mod echo;
 mod faults;
 mod layer;
+mod lengths;
 mod lies;
+mod sampling;
 mod stored;
 
 use std::sync::Arc;
@@ -89,4 +91,28 @@ pub const FAULTS: &[(&str, Fault)] = &[
     ("weights-backwards", stored::weights_backwards),
     ("second-text-differs", stored::second_text_differs),
     ("generated-token-off", stored::generated_token_off),
+    // Samplers.
+    ("temperature-inverted", sampling::temperature_inverted),
+    ("temperature-last", sampling::temperature_last),
+    ("top-k-drops-ties", sampling::top_k_drops_ties),
+    ("top-k-one-more", sampling::top_k_one_more),
+    ("top-p-past-limit", sampling::top_p_past_limit),
+    ("top-p-short-of-limit", sampling::top_p_short_of_limit),
+    ("min-p-of-sum", sampling::min_p_of_sum),
+    ("typical-unshifted", sampling::typical_unshifted),
+    ("penalty-divides", sampling::penalty_divides),
+    ("frequency-counts-prompt", sampling::frequency_counts_prompt),
+    ("ngram-short", sampling::ngram_short),
+    ("min-length-counts-prompt", sampling::min_length_counts_prompt),
+    ("bad-words-always", sampling::bad_words_always),
+    ("softmax-overflows", sampling::softmax_overflows),
+    ("last-id-at-the-end", sampling::last_id_at_the_end),
+    ("mask-finite", sampling::mask_finite),
+    ("sampler-accepts-all", sampling::sampler_accepts_all),
+    // Lengths.
+    ("block-of-one-lost", lengths::block_of_one_lost),
+    ("length-256-wrong", lengths::length_256_wrong),
+    ("decode-window-one-short", lengths::decode_window_one_short),
+    ("cache-one-short", lengths::cache_one_short),
+    ("step-past-context", lengths::step_past_context),
 ];
