@@ -1,6 +1,6 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-ppl check-tensors power \
+.PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power \
         train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp crash ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
@@ -35,6 +35,12 @@ check-invariance: ## threads, reruns, batch neighbours: identical bits
 
 check-tokenizer: ## token ids equal the golden ids (F-RS6)
 	cargo test --test falsify -- ::F-RS6
+
+check-sampling: ## processors and draws equal those of transformers
+	cargo test --test falsify -- ::SAMPLE
+
+check-lengths: ## lengths around blocks, windows and the context limit (F-E2)
+	cargo test --test falsify -- ::F-E2
 
 check-ppl: ## perplexity equals the golden
 	cargo test --test falsify -- ::PPL
@@ -83,8 +89,9 @@ golden-llama-cpp: uv ## write what llama.cpp answers on every GGUF column; CHECK
 	cargo build -p ground-truth-harness --bin ground-truth
 	$(UV) run golden/llama_cpp.py --all $(addprefix testdata/models/,$(MODELS)) $(EXTRA) $(CHECK)
 
-vectors: uv ## write the golden vectors of RoPE frequencies and activations
+vectors: uv ## write the golden vectors of RoPE frequencies, activations and sampling
 	$(UV) run golden/vectors.py
+	$(UV) run golden/sample.py
 
 malformed: ## write the catalogue of hostile files again (testdata/malformed) after its generator changed
 	GROUND_TRUTH_BLESS=1 cargo test --test hostile f_g1_the_committed_catalogue
