@@ -5,6 +5,7 @@
 //! came from a file are [escaped](crate::Escaped).
 
 mod apr;
+mod chat;
 mod config;
 mod convert;
 mod file;
@@ -16,6 +17,7 @@ mod tokenizer;
 use std::path::{Path, PathBuf};
 
 pub use apr::AprError;
+pub use chat::ChatError;
 pub use config::ConfigError;
 pub use convert::ConvertError;
 pub use file::{FileError, JsonError};
@@ -116,11 +118,19 @@ pub enum Error {
         /// Why.
         source: AprError,
     },
+    /// A chat template is none, or a conversation cannot be rendered under it.
+    #[error("{}: {source}", EscapedPath(.file))]
+    Chat {
+        /// The file that the template is from, or the model's.
+        file: PathBuf,
+        /// Why.
+        source: ChatError,
+    },
 }
 
 impl Error {
     /// The room that refused, as a word that does not change between releases: `file`, `json`, `safetensors`,
-    /// `index`, `config`, `tokenizer`, `model`, `request`, `gguf`, `convert` or `apr`.
+    /// `index`, `config`, `tokenizer`, `model`, `request`, `gguf`, `convert`, `apr` or `chat`.
     pub fn kind(&self) -> &'static str {
         match self {
             Error::File { .. } => "file",
@@ -134,6 +144,7 @@ impl Error {
             Error::Gguf { .. } => "gguf",
             Error::Convert { .. } => "convert",
             Error::Apr { .. } => "apr",
+            Error::Chat { .. } => "chat",
         }
     }
 
@@ -151,12 +162,13 @@ impl Error {
             Error::Gguf { source, .. } => source.reason(),
             Error::Convert { source, .. } => source.reason(),
             Error::Apr { source, .. } => source.reason(),
+            Error::Chat { source, .. } => source.reason(),
         }
     }
 
     /// Every (kind, reason) there is.
     pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
-        let rooms: [(&str, &[&str]); 11] = [
+        let rooms: [(&str, &[&str]); 12] = [
             ("file", FileError::REASONS),
             ("json", JsonError::REASONS),
             ("safetensors", SafetensorsError::REASONS),
@@ -168,6 +180,7 @@ impl Error {
             ("gguf", GgufError::REASONS),
             ("convert", ConvertError::REASONS),
             ("apr", AprError::REASONS),
+            ("chat", ChatError::REASONS),
         ];
         rooms.into_iter().flat_map(|(kind, reasons)| reasons.iter().map(move |reason| (kind, *reason)))
     }
@@ -183,7 +196,8 @@ impl Error {
             | Error::Tokenizer { file, .. }
             | Error::Apr { file, .. }
             | Error::Gguf { file, .. }
-            | Error::Convert { file, .. } => Some(file),
+            | Error::Convert { file, .. }
+            | Error::Chat { file, .. } => Some(file),
             Error::Model { file, .. } => file.as_deref(),
             Error::Request(_) => None,
         }
@@ -231,6 +245,7 @@ in_file! {
     GgufError => Gguf,
     ConvertError => Convert,
     AprError => Apr,
+    ChatError => Chat,
 }
 
 /// Gives an error enum its list of reasons: the match is exhaustive, so a variant without a word does not compile.

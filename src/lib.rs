@@ -4,6 +4,7 @@
 //! [`Checkpoint`], its `config.json` becomes a [`Config`] that lists every field it does not know, and nothing in a
 //! file is believed before it is checked: see [`Error`] for each way in which a folder can be refused.
 
+pub mod chat;
 pub mod checkpoint;
 pub mod convert;
 pub mod dtype;
@@ -19,6 +20,7 @@ pub mod sample;
 pub mod sketch;
 pub mod tokenizer;
 
+pub use chat::{ChatTemplate, Conversation};
 pub use checkpoint::{Checkpoint, Order, Tensor, Tensors};
 pub use dtype::Dtype;
 pub use error::{Error, Result};

@@ -41,7 +41,8 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn parse(bytes: &[u8]) -> std::result::Result<Value, JsonError> {
+/// Parses strict JSON, whatever is at the top.
+pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Value, JsonError> {
     let text = text(bytes)?;
     let place = Place::default();
     let mut reader = serde_json::Deserializer::from_str(text);

@@ -1,0 +1,107 @@
+//! Chat templates against what transformers made of them: `golden/chat`.
+#![allow(missing_docs, reason = "a test crate has no public items")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use ground_truth::chat::{ChatTemplate, Clock, Conversation};
+use serde_json::Value;
+
+fn golden(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/chat").join(name);
+    serde_json::from_slice(&fs::read(path).expect("a golden")).expect("JSON")
+}
+
+fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().expect("an array")
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().expect("a string")
+}
+
+/// What the engine makes of a case: a text, or the words of its refusal.
+fn rendered(source: &str, messages: &Value, tools: &Value, variables: &Value, prompt: bool, now: &str) -> Result<String, String> {
+    let tools = (!tools.is_null()).then(|| tools.to_string());
+    let mut conversation =
+        Conversation::parse(&messages.to_string(), tools.as_deref(), &variables.to_string()).map_err(|error| error.to_string())?;
+    conversation.add_generation_prompt = prompt;
+    conversation.now = Some(Clock::parse(now).map_err(|error| error.to_string())?);
+    let template = ChatTemplate::new(source, Path::new("template")).map_err(|error| error.to_string())?;
+    template.render(&conversation).map_err(|error| error.to_string())
+}
+
+/// Why an answer is not the golden's.
+fn difference(case: &Value, found: &Result<String, String>) -> Option<String> {
+    match (case.get("text").and_then(Value::as_str), found) {
+        (Some(due), Ok(text)) if text == due => None,
+        (None, Err(_)) => None,
+        (Some(due), found) => Some(format!("{due:?} is due, there is {found:?}")),
+        (None, Ok(text)) => Some(format!("a refusal is due ({}), there is {text:?}", case["refused"])),
+    }
+}
+
+#[test]
+fn every_conversation_has_the_text_that_transformers_gives_it() {
+    let conversations = golden("conversations.json");
+    let by_name: BTreeMap<&str, &Value> = array(&conversations, "conversations").iter().map(|c| (text(c, "name"), c)).collect();
+    let mut wrong = Vec::new();
+    let mut n = 0;
+    for style in array(&golden("chat.json"), "styles") {
+        let style = golden(&format!("{}.json", text(style, "name")));
+        for case in array(&style, "cases") {
+            let name = text(case, "conversation");
+            let conversation = by_name[name];
+            let mut variables = style["variables"].clone();
+            let fields = variables.as_object_mut().expect("an object");
+            fields.extend(conversation["variables"].as_object().expect("an object").clone());
+            let prompt = case["add_generation_prompt"] == true;
+            let found =
+                rendered(text(&style, "template"), &conversation["messages"], &conversation["tools"], &variables, prompt, text(&style, "now"));
+            n += 1;
+            wrong.extend(difference(case, &found).map(|why| format!("{} {name} {prompt}: {why}", style["style"])));
+        }
+    }
+    assert!(n >= 800 && wrong.is_empty(), "{} of {n}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What minijinja takes otherwise than Jinja2, and how. Everything else of the golden is the same.
+const OTHERWISE: [(&str, &str); 18] = [
+    ("concat-float", "`~` writes a float that Python writes with an exponent without one"),
+    ("percent-string", "no `%` between a string and values: refused"),
+    ("percent-one", "the same"),
+    ("compare-kinds", "`<` between a string and a number is false, and no error"),
+    ("slice-back", "a slice backwards to 0 includes the first item"),
+    ("is-callable", "no such test: refused"),
+    ("wordcount", "no such filter: refused"),
+    ("truncate", "no such filter: refused"),
+    ("center", "no such filter: refused"),
+    ("for-none", "a loop over none is one over nothing, and no error"),
+    ("namespace-underscore", "a name with an underscore is like any other"),
+    ("macro-varargs", "a macro has no `varargs` and no `kwargs`: refused"),
+    ("autoescape", "nothing is escaped"),
+    ("sandbox-format", "`format` finds no field with an underscore: refused, where Jinja2 writes nothing"),
+    ("cycler", "no such function: refused"),
+    ("joiner", "no such function: refused"),
+    ("self-variable", "`self` is not there"),
+    ("unicode-identifier", "names are ASCII: refused"),
+];
+
+#[test]
+fn the_language_is_what_jinja_says() {
+    let golden = golden("language.json");
+    let mut wrong = Vec::new();
+    let mut otherwise = Vec::new();
+    for case in array(&golden, "language") {
+        let found = rendered(text(case, "template"), &golden["messages"], &Value::Null, &golden["variables"], true, text(&golden, "now"));
+        let Some(why) = difference(case, &found) else { continue };
+        if OTHERWISE.iter().any(|(name, _)| *name == text(case, "name")) {
+            otherwise.push(text(case, "name"));
+        } else {
+            wrong.push(format!("{}: {} {why}", text(case, "name"), case["template"]));
+        }
+    }
+    assert_eq!(otherwise, OTHERWISE.map(|(name, _)| name), "what is said to be otherwise is not");
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), array(&golden, "language").len(), wrong.join("\n"));
+}
