@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `config.json` | yes | strict JSON object; what it means is [`Config`](crate::Config)'s business |
 //! | `generation_config.json` | no | the same |
+//! | `chat_template.jinja`, `chat_templates/`, `tokenizer_config.json` | no | see [`chat`](crate::chat); of the last, the templates alone are read |
 //! | `tokenizer.json` | no | its size; what it means is [`Tokenizer`](crate::Tokenizer)'s business |
 //! | `model.safetensors`, or `model.safetensors.index.json` and its shards | yes | see [`mod@format`] |
 //!
@@ -22,6 +23,7 @@ use memmap2::Mmap;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::chat::Templates;
 use crate::error::{FileError, ModelError, Result};
 use crate::{Dtype, format, format::Format, quant};
 
@@ -37,6 +39,8 @@ pub struct Checkpoint {
     pub generation_config: Option<Map<String, Value>>,
     /// The bytes of `tokenizer.json`, if there is one.
     pub tokenizer: Option<Vec<u8>>,
+    /// The chat templates; what they mean is [`ChatTemplate`](crate::ChatTemplate)'s business.
+    pub chat_templates: Templates,
     /// The weights.
     pub tensors: Tensors,
     /// The folder; of a model that is one GGUF or APR file, the file.
@@ -68,8 +72,9 @@ impl Checkpoint {
         let config = format::json::read_object(&dir.join("config.json"))?;
         let generation_config = optional(format::json::read_object(&dir.join("generation_config.json")))?;
         let tokenizer = optional(format::file::read(&dir.join("tokenizer.json"), MAX_TOKENIZER_BYTES))?;
+        let chat_templates = Templates::of_folder(dir)?;
         let tensors = weights(dir)?;
-        Ok(Checkpoint { config, generation_config, tokenizer, tensors, path: dir.to_owned() })
+        Ok(Checkpoint { config, generation_config, tokenizer, chat_templates, tensors, path: dir.to_owned() })
     }
 
     /// The path of `config.json`, for messages about it; of a model that is one file, the file.

@@ -81,6 +81,11 @@ impl Tokenizer {
         decoded.map(String::into_bytes).map_err(|message| TokenizerError::Decode { message })
     }
 
+    /// The token of an id, as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// How many ids there are, added tokens included: one past the largest.
     pub fn vocab_size(&self) -> usize {
         self.n_ids as usize

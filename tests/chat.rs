@@ -57,8 +57,14 @@ fn every_conversation_has_the_text_that_transformers_gives_it() {
             let fields = variables.as_object_mut().expect("an object");
             fields.extend(conversation["variables"].as_object().expect("an object").clone());
             let prompt = case["add_generation_prompt"] == true;
-            let found =
-                rendered(text(&style, "template"), &conversation["messages"], &conversation["tools"], &variables, prompt, text(&style, "now"));
+            let found = rendered(
+                text(&style, "template"),
+                &conversation["messages"],
+                &conversation["tools"],
+                &variables,
+                prompt,
+                text(&style, "now"),
+            );
             n += 1;
             wrong.extend(difference(case, &found).map(|why| format!("{} {name} {prompt}: {why}", style["style"])));
         }

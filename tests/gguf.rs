@@ -172,7 +172,14 @@ fn model(config: Json) -> Checkpoint {
         let values = drawn(i as u64 + 1, shape.iter().product());
         tensors.insert(name, Tensor::from_f32(Dtype::F32, shape, &values).unwrap());
     }
-    Checkpoint { config: map, generation_config: None, tokenizer: None, tensors, path: "nowhere".into() }
+    Checkpoint {
+        config: map,
+        generation_config: None,
+        tokenizer: None,
+        chat_templates: Default::default(),
+        tensors,
+        path: "nowhere".into(),
+    }
 }
 
 /// The smallest llama, with fields over it.
@@ -426,7 +433,13 @@ fn the_digest_is_of_the_values_alone() {
     values[0] = -values[0];
     other.tensors.insert("ln_f.bias", Tensor::from_f32(Dtype::F32, vec![24], &values).unwrap());
     assert_ne!(other.values_digest(), source.values_digest());
-    let empty =
-        Checkpoint { config: Map::new(), generation_config: None, tokenizer: None, tensors: Tensors::new(), path: "nowhere".into() };
+    let empty = Checkpoint {
+        config: Map::new(),
+        generation_config: None,
+        tokenizer: None,
+        chat_templates: Default::default(),
+        tensors: Tensors::new(),
+        path: "nowhere".into(),
+    };
     assert_eq!(empty.values_digest()[..4], [0xe3, 0xb0, 0xc4, 0x42]);
 }

@@ -61,6 +61,8 @@ const TINY: &str = "tiny-model-ground-truth";
 const DOWNLOAD: &str = "download-convert-test";
 const DESIGN: &str = "the design, sections 6 and 7";
 
+const CHATS: &str = "the design, section 9";
+
 const MATRIX: &[Tested] = &[Tested::Matrix];
 const RUNTIMES: &[Tested] = &[Tested::Issue(Issue::Runtimes)];
 const EVIDENCE: &[Tested] = &[Tested::Issue(Issue::Evidence)];
@@ -273,6 +275,13 @@ pub const REGISTER: &[Claim] = &[
         "one bit that differs",
     ),
     claim("F-RS6", CORPUS, MATRIX, "token ids are the oracle's", "one text with other ids"),
+    claim(
+        "CHAT",
+        CHATS,
+        MATRIX,
+        "conversations under a chat template have the text and the ids that transformers' apply_chat_template gives them, and its refusals",
+        "another byte, another id, or a text where it raises",
+    ),
     claim("CANARY", TINY, MATRIX, "the greedy text equals the golden text, and in int8 too", "one byte that differs"),
     claim("TOKEN", TINY, MATRIX, "of 32 greedy tokens at most 5 differ in int4 and 3 in int8", "more"),
     claim(

@@ -3,6 +3,8 @@
 
 #[path = "error/apr.rs"]
 mod apr;
+#[path = "error/chat.rs"]
+mod chat;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -341,7 +343,7 @@ fn link(target: &str, path: &Path) {
 
 /// Every row.
 fn table() -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().chain(apr::TABLE)
+    TABLE.iter().chain(apr::TABLE).chain(chat::TABLE)
 }
 
 /// What a row's folder was, and what it was told.

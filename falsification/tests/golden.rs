@@ -37,7 +37,7 @@ fn model(folder: &Path) -> ModelGolden {
     let text = |name: &String| (name.clone(), String::from_utf8(read(&root().join(format!("testdata/texts/{name}.txt")))).unwrap());
     let texts: BTreeMap<String, String> = perplexity.iter().map(|golden| text(&golden.text.name)).collect();
     let published = index.published.as_ref().map(|_| String::new());
-    ModelGolden { index, tokenizer, perplexity, texts, published }
+    ModelGolden { index, tokenizer, perplexity, texts, published, chat: None }
 }
 
 #[test]

@@ -148,10 +148,17 @@ impl Cell {
             form: &self.form,
             dequantized: self.dequantized.as_ref().map(|golden| &golden.index),
             llama_cpp: self.llama_cpp.is_some(),
+            chat: self.entry.golden.beside.chat.as_deref(),
             sayable: self.entry.unsayable.is_none(),
             runtime: &self.runtime,
             arithmetic: self.arithmetic,
         }
+    }
+
+    /// The name of a chat template, by its place in the index of those.
+    pub fn style_name(&self, place: usize) -> &str {
+        let styles = self.entry.golden.beside.chat.as_deref().map_or(&[][..], |chat| &chat.styles);
+        styles.get(place).map_or("", |style| &style.name)
     }
 
     /// The rows of these checks: first about the cell, then prompt by prompt, then text by text.
@@ -177,7 +184,7 @@ impl Cell {
         if check.breadth == Breadth::Short && !self.form.primary {
             let length = |subject: &Subject| match subject {
                 Subject::Prompt(i) => index.prompts[*i].n_prompt + index.prompts[*i].n_greedy,
-                Subject::Cell | Subject::Text(_) => 0,
+                Subject::Cell | Subject::Text(_) | Subject::Style(_) => 0,
             };
             subjects.sort_by_key(length);
             subjects.truncate(1);
@@ -200,6 +207,10 @@ impl Cell {
             Per::Prompt(applies) => prompts(applies),
             Per::Source(applies) => (0..index.prompts.len()).filter(|i| applies(&scope, &index.prompts[*i])).map(Subject::Prompt).collect(),
             Per::Sources(applies) => cell(index.prompts.iter().any(|prompt| applies(&scope, prompt))),
+            Per::Chat(applies) => {
+                let styles = scope.chat.map_or(&[][..], |chat| &chat.styles);
+                (0..styles.len()).filter(|i| applies(&scope, &styles[*i])).map(Subject::Style).collect()
+            }
             Per::Perplexity(applies) => {
                 (0..index.perplexity.len()).filter(|i| applies(&scope, text_name(&index.perplexity[*i]))).map(Subject::Text).collect()
             }

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ground_truth_falsification::golden::{
-    self, FileEntry, Full, Index, MAX_FULL_BYTES, MAX_JSON_BYTES, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden, TokenizerGolden,
+    self, ChatIndex, FileEntry, Full, Index, MAX_FULL_BYTES, MAX_JSON_BYTES, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden,
+    TokenizerGolden,
 };
 use sha2::{Digest, Sha256};
 
@@ -20,6 +22,7 @@ use crate::hashes::FolderHashes;
 use crate::roster::{self, GoldenFolder};
 use crate::workspace::Workspace;
 
+pub mod chat;
 pub mod derived;
 
 /// Largest text that a perplexity golden or a published continuation names, in bytes.
@@ -59,6 +62,11 @@ impl GoldenStore {
     /// The index.
     pub fn index(&self) -> &Index {
         &self.folder.index
+    }
+
+    /// The index of the golden of chat templates, where there is one.
+    pub fn chat(&self) -> Option<Arc<ChatIndex>> {
+        self.folder.beside.chat.clone()
     }
 
     /// Holds every file of the golden and of the model against the index.
@@ -166,7 +174,11 @@ impl GoldenStore {
             Some(published) => Some(self.published(&published.file)?),
             None => None,
         };
-        Ok(ModelGolden { index, tokenizer, perplexity, texts, published })
+        let chat = match &self.folder.beside.chat {
+            Some(index) => Some(Arc::new(chat::golden(&self.workspace, index)?)),
+            None => None,
+        };
+        Ok(ModelGolden { index, tokenizer, perplexity, texts, published, chat })
     }
 
     /// Reads the whole golden and derives again what can be derived. What belongs to one prompt is dropped with it.

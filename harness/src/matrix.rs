@@ -32,6 +32,8 @@ pub enum Subject {
     Prompt(usize),
     /// The perplexity golden with this place in the index.
     Text(usize),
+    /// The chat template with this place in the index of those.
+    Style(usize),
 }
 
 /// What a row does.
@@ -193,6 +195,7 @@ impl Matrix {
                 Subject::Cell => format!("{name}::{id}"),
                 Subject::Prompt(i) => format!("{name}::{id}::{}", index.prompts[i].name),
                 Subject::Text(i) => format!("{name}::{id}::{}", text_name(&index.perplexity[i])),
+                Subject::Style(i) => format!("{name}::{id}::{}", cell.style_name(i)),
             };
             // Of a carried model every golden must be there: its rows are red behind the gate.
             let lacking = row.lacks_golden && (!index.carried || cell.form.given);

@@ -26,8 +26,8 @@ use ground_truth_falsification::golden::{Index, MAX_JSON_BYTES};
 
 use crate::escape;
 use crate::given::Given;
-use crate::golden_store;
 use crate::golden_store::derived::{self, Beside};
+use crate::golden_store::{self, chat};
 use crate::self_reference::SelfReference;
 use crate::workspace::Workspace;
 
@@ -38,7 +38,7 @@ pub use settings::{
 };
 
 /// Folders of `golden/` that hold no model's golden.
-const NOT_GOLDENS: [&str; 2] = ["schema", "vectors"];
+const NOT_GOLDENS: [&str; 3] = [chat::CHAT, "schema", "vectors"];
 
 /// Something wrong with the lists themselves: a row of its own, red.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

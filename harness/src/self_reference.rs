@@ -161,6 +161,7 @@ impl SelfReference {
                 perplexity: Vec::new(),
                 texts: BTreeMap::new(),
                 published: None,
+                chat: None,
             },
             prompts,
         })

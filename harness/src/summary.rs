@@ -200,6 +200,7 @@ impl Summary<'_> {
                         Subject::Cell => "cell",
                         Subject::Prompt(_) => "prompt",
                         Subject::Text(_) => "text",
+                        Subject::Style(_) => "template",
                     },
                     check.id,
                 ),

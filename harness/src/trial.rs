@@ -264,8 +264,9 @@ impl Laboratory {
         }
         let perplexity = match subject {
             Subject::Text(i) => Some(golden.perplexity.get(i).ok_or("a text that the golden does not hold")?),
-            Subject::Cell | Subject::Prompt(_) => None,
+            Subject::Cell | Subject::Prompt(_) | Subject::Style(_) => None,
         };
+        let style = if let Subject::Style(i) = subject { Some(i) } else { None };
         let scope = open.cell.scope();
         let mut all = Vec::new();
         if let Per::Sources(applies) = check.per {
@@ -283,6 +284,7 @@ impl Laboratory {
             source: source.as_deref(),
             sources: &sources,
             perplexity,
+            style,
             dequantized: scope.dequantized,
             llama_cpp: llama_cpp.as_deref(),
             tolerances: tolerances.of(&open.cell.runtime, open.cell.arithmetic, &open.cell.form),
@@ -390,6 +392,7 @@ impl Laboratory {
             Subject::Cell => None,
             Subject::Prompt(i) => index.prompts.get(i).map(|prompt| prompt.name.clone()),
             Subject::Text(i) => index.perplexity.get(i).map(|file| matrix::text_name(file).to_owned()),
+            Subject::Style(i) => Some(self.cells[cell].style_name(i).to_owned()),
         };
         record.axes = Some(Axes {
             model: artifact.model.clone(),
@@ -427,7 +430,7 @@ fn gate_verdict(index: &Index, cell: &Cell) -> Verdict {
 /// Whose observations a row shares. Rows about a text share those of the cell, which has a check about the same texts.
 fn shared(subject: Subject) -> Subject {
     match subject {
-        Subject::Prompt(_) => subject,
+        Subject::Prompt(_) | Subject::Style(_) => subject,
         Subject::Cell | Subject::Text(_) => Subject::Cell,
     }
 }

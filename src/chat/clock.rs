@@ -178,7 +178,10 @@ mod tests {
     #[test]
     fn times_are_told_in_the_words_of_strftime() {
         let clock = Clock::parse("2026-07-05T09:08:07").expect("a time");
-        assert_eq!(clock.format("%d %b %Y, %A %-d. %B '%y %H:%M:%S %I%p %j %%").as_deref(), Ok("05 Jul 2026, Sunday 5. July '26 09:08:07 09AM 186 %"));
+        assert_eq!(
+            clock.format("%d %b %Y, %A %-d. %B '%y %H:%M:%S %I%p %j %%").as_deref(),
+            Ok("05 Jul 2026, Sunday 5. July '26 09:08:07 09AM 186 %")
+        );
         let clock = Clock::parse("2024-02-29T00:30:00").expect("a time");
         assert_eq!(clock.format("%a %F %T %-I %p %e").as_deref(), Ok("Thu 2024-02-29 00:30:00 12 AM 29"));
         assert!(clock.format("%Q").is_err() && clock.format("%").is_err() && clock.format("%-").is_err());
@@ -193,7 +196,15 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "2026-07-05", "2026-13-01T00:00:00", "2026-02-29T00:00:00", "2026-01-01T24:00:00", "2026-01-01 00:00:00", "２026-01-01T00:00"] {
+        for text in [
+            "",
+            "2026-07-05",
+            "2026-13-01T00:00:00",
+            "2026-02-29T00:00:00",
+            "2026-01-01T24:00:00",
+            "2026-01-01 00:00:00",
+            "２026-01-01T00:00",
+        ] {
             assert!(Clock::parse(text).is_err(), "{text}");
         }
     }

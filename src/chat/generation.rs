@@ -41,7 +41,9 @@ fn replace(written: &mut String, source: &str, tag: (usize, usize), word: (usize
 /// Where the next `{{`, `{%` or `{#` begins, and which it is.
 fn next_tag(source: &str, from: usize) -> Option<(usize, u8)> {
     let bytes = source.as_bytes();
-    (from..bytes.len().saturating_sub(1)).find(|i| bytes[*i] == b'{' && matches!(bytes[i + 1], b'{' | b'%' | b'#')).map(|i| (i, bytes[i + 1]))
+    (from..bytes.len().saturating_sub(1))
+        .find(|i| bytes[*i] == b'{' && matches!(bytes[i + 1], b'{' | b'%' | b'#'))
+        .map(|i| (i, bytes[i + 1]))
 }
 
 /// The first word of a tag: where it begins and ends.
@@ -112,7 +114,21 @@ mod tests {
 
     #[test]
     fn what_does_not_end_is_no_reason_to_panic() {
-        for source in ["{", "{%", "{{", "{#", "{%-", "{% '", "{% '\\", "{% raw", "{% raw %}{%", "{%é", "{{ {", "{% generation", "{%\u{a0}generation%}"] {
+        for source in [
+            "{",
+            "{%",
+            "{{",
+            "{#",
+            "{%-",
+            "{% '",
+            "{% '\\",
+            "{% raw",
+            "{% raw %}{%",
+            "{%é",
+            "{{ {",
+            "{% generation",
+            "{%\u{a0}generation%}",
+        ] {
             as_known_blocks(source);
         }
     }

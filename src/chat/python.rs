@@ -277,7 +277,11 @@ fn words(text: &str, most: usize, from_right: bool) -> Vec<&str> {
         if rest.is_empty() {
             break;
         }
-        let end = if from_right { rest.rfind(is_space).map(|at| at + rest[at..].chars().next().map_or(1, char::len_utf8)) } else { rest.find(is_space) };
+        let end = if from_right {
+            rest.rfind(is_space).map(|at| at + rest[at..].chars().next().map_or(1, char::len_utf8))
+        } else {
+            rest.find(is_space)
+        };
         match end.filter(|_| words.len() + 1 < most) {
             Some(end) if from_right => {
                 words.push(&rest[end..]);
@@ -303,7 +307,8 @@ fn splitlines(text: &str, args: &[Value]) -> Answer {
     let (keep, named): (Option<bool>, Kwargs) = from_args(args)?;
     let keep = keep.or(named.get("keepends")?).unwrap_or(false);
     named.assert_all_used()?;
-    let is_end = |letter: char| matches!(letter, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let is_end =
+        |letter: char| matches!(letter, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut lines = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

@@ -6,6 +6,7 @@
 //! | `chat_templates/<name>.jinja` | one that is asked for by name |
 //! | `tokenizer_config.json`, `chat_template` | a string, or a list of `{"name", "template"}` |
 //! | GGUF `tokenizer.chat_template`, `tokenizer.chat_template.<name>` | the same in a file |
+//! | APR `hf_chat_templates` | names and sources |
 //!
 //! Where tools are given and one is called `tool_use`, it is taken.
 
@@ -14,8 +15,8 @@ use std::path::Path;
 use serde_json::{Map, Value as Json};
 
 use super::{ChatTemplate, MAX_TEMPLATE_BYTES};
-use crate::error::{ChatError, FileError, InFile, Result};
-use crate::format::gguf::{Metadata, Value};
+use crate::error::{ChatError, FileError, GgufError, InFile, Result};
+use crate::format::gguf::{Array, Metadata, Value};
 use crate::format::{file, json};
 
 /// The name of the one that is taken where none is asked for.
@@ -96,6 +97,61 @@ impl Templates {
             }
         }
         templates
+    }
+
+    /// Those of an object of names and sources.
+    ///
+    /// # Errors
+    ///
+    /// [`ChatError::Field`] for a source that is none.
+    pub(crate) fn of_fields(fields: &Map<String, Json>) -> std::result::Result<Self, ChatError> {
+        let mut templates = Templates::default();
+        for (name, source) in fields.iter().take(MAX_TEMPLATES) {
+            match source {
+                Json::String(source) => templates.put(name, source.clone()),
+                found => return Err(ChatError::Field { field: name.clone(), found: json::kind(found), due: "a string" }),
+            }
+        }
+        Ok(templates)
+    }
+
+    /// What a GGUF file says of them.
+    ///
+    /// # Errors
+    ///
+    /// [`GgufError::CannotSay`] for a name that is no part of a key.
+    pub(crate) fn gguf_keys(&self) -> std::result::Result<Vec<(String, Value)>, GgufError> {
+        let mut keys = Vec::new();
+        let mut names = Vec::new();
+        for (name, source) in self.iter() {
+            let is_plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            if name == DEFAULT {
+                keys.push((GGUF_KEY.to_owned(), Value::String(source.to_owned())));
+            } else if is_plain {
+                names.push(name.to_owned());
+                keys.push((format!("{GGUF_KEY}.{name}"), Value::String(source.to_owned())));
+            } else {
+                let why = "a key has lowercase letters, digits and underscores";
+                return Err(GgufError::CannotSay { field: "chat_template".to_owned(), found: name.to_owned(), why });
+            }
+        }
+        if !names.is_empty() {
+            keys.push((format!("{GGUF_KEY}s"), Value::Array(Array::String(names))));
+        }
+        Ok(keys)
+    }
+
+    /// The file of a folder that holds them: the default alone as it is, several as `tokenizer_config.json` has them.
+    pub(crate) fn file(&self) -> Option<(String, Vec<u8>)> {
+        match self.0.as_slice() {
+            [] => None,
+            [(name, source)] if name == DEFAULT => Some(("chat_template.jinja".to_owned(), source.clone().into_bytes())),
+            several => {
+                let list: Vec<Json> = several.iter().map(|(name, source)| serde_json::json!({"name": name, "template": source})).collect();
+                let fields = serde_json::json!({ "chat_template": list });
+                Some(("tokenizer_config.json".to_owned(), format!("{fields:#}\n").into_bytes()))
+            }
+        }
     }
 
     fn put(&mut self, name: &str, source: String) {

@@ -81,6 +81,7 @@ fn folder(request: &Request, checkpoint: &Checkpoint, specs: &[TensorSpec], prov
     let mut texts = vec![("config.json".to_owned(), text(&config_json(&checkpoint.config, specs)))];
     texts.extend(checkpoint.generation_config.as_ref().map(|fields| ("generation_config.json".to_owned(), text(fields))));
     texts.extend(checkpoint.tokenizer.clone().map(|bytes| ("tokenizer.json".to_owned(), bytes)));
+    texts.extend(checkpoint.chat_templates.file());
     texts.extend(shards.index.map(|index| (INDEX.to_owned(), index.into_bytes())));
     Ok(Output { files, texts })
 }

@@ -6,7 +6,7 @@
 //!
 //! | destination | is |
 //! |---|---|
-//! | [`Format::Safetensors`] | a folder: `config.json`, `generation_config.json`, `tokenizer.json`, `model.safetensors` or shards and their index |
+//! | [`Format::Safetensors`] | a folder: `config.json`, `generation_config.json`, `tokenizer.json`, `chat_template.jinja`, `model.safetensors` or shards and their index |
 //! | [`Format::Gguf`], [`Format::Apr`] | a file that is enough to run |
 //!
 //! Values: a type that stays is copied, to the byte, also where rows move. Everything else is widened (exactly) and quantized. A value that

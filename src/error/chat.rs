@@ -8,7 +8,9 @@ use crate::Escaped;
 #[non_exhaustive]
 pub enum ChatError {
     /// The model carries no template.
-    #[error("no chat template: neither chat_template.jinja, chat_templates/, `chat_template` in tokenizer_config.json nor `tokenizer.chat_template`")]
+    #[error(
+        "no chat template: neither chat_template.jinja, chat_templates/, `chat_template` in tokenizer_config.json nor `tokenizer.chat_template`"
+    )]
     NoTemplate,
     /// The model carries templates, none of them of that name.
     #[error("no chat template is called `{}`; there are {}", Escaped(.name), Escaped(.names))]

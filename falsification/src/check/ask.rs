@@ -96,6 +96,18 @@ pub(super) fn timed(answers: &dyn Answers, ids: &[u32], max_new_tokens: usize) -
     }
 }
 
+/// The text of a conversation, and its ids.
+pub(super) fn chat(answers: &dyn Answers, question: &Question) -> Judged<(String, Vec<u32>)> {
+    let answer = answers.ask(question).map_err(|failure| Box::new(Verdict::failure(&failure, question.to_string())))?;
+    match &*answer {
+        Answer::Chat { text, ids } => Ok((text.clone(), ids.clone())),
+        other => {
+            let observed = format!("an answer of another kind: {}", other.kind());
+            Err(Verdict::error(ErrorKind::Protocol, question.to_string(), observed).into())
+        }
+    }
+}
+
 /// Whoever answers for another artifact of the model.
 pub(super) fn peer(case: &Case, peer: &Peer) -> Judged<Arc<dyn Answers + Send + Sync>> {
     case.peers.peer(peer).map_err(|failure| Verdict::failure(&failure, peer.to_string()).into())

@@ -13,14 +13,15 @@ use super::{Case, Scope};
 use crate::arithmetic::Arithmetic;
 use crate::form::Form;
 use crate::golden::{
+    CHAT_SCHEMA, ChatCase, ChatConversation, ChatConversations, ChatGolden, ChatIndex, ChatOracle, ChatStyle, ChatTokenizer,
     DEQUANTIZED_SCHEMA, Dequantized, FileEntry, Forced, Full, Greedy, Hex32, Hex64, HexBytes, Index, KNIFE_MARGIN, LLAMA_CPP_SCHEMA,
     LlamaCpp, LlamaCppGreedy, LlamaCppOracle, LlamaCppPrompt, LlamaCppStep, LlamaCppTokenizer, MarginClass, ModelConfig, ModelGolden,
-    Oracle, PerplexityGolden, Prompt, PromptEntry, PromptGolden, Published, SCHEMA, SamplingGolden, SketchPair, TOP_K, TOP_POSITIONS,
-    TensorEntry, TextEntry, TokenizerCase, TokenizerGolden, Top, WIDE_MARGIN,
+    Oracle, PerplexityGolden, Prompt, PromptEntry, PromptGolden, Published, SCHEMA, SamplingGolden, SketchPair, StyleEntry, TOP_K,
+    TOP_POSITIONS, TensorEntry, TextEntry, TokenizerCase, TokenizerGolden, Top, WIDE_MARGIN,
 };
 use crate::metric::{argmax, logsumexp, relative_rms, rms, widen};
 use crate::observation::{
-    Answer, Answers, Failure, Logits, Metadata, Mode, Positions, Question, SampleRequest, Sampled, StageSketch, Stop,
+    Answer, Answers, Chat, Failure, Logits, Metadata, Mode, Positions, Question, SampleRequest, Sampled, StageSketch, Stop,
 };
 use crate::tolerance::{NATIVE, Tolerances};
 
@@ -207,6 +208,59 @@ fn tokenizer_golden() -> TokenizerGolden {
     TokenizerGolden { schema: SCHEMA.to_owned(), model: "hash".to_owned(), oracle: oracle(), cases: cases.collect() }
 }
 
+/// What the fake's templates write: everything that they are given. A critic is refused.
+fn rendered(chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
+    if chat.messages.contains("critic") {
+        return Err(Failure::Refused { kind: "chat".to_owned(), message: "nobody is called critic".to_owned() });
+    }
+    let text = format!("<s>{} {:?} {}", chat.messages, chat.tools, chat.add_generation_prompt);
+    let ids = std::iter::once(BOS).chain(text.bytes().skip(3).map(u32::from)).collect();
+    Ok((text, ids))
+}
+
+fn chat_golden() -> ChatGolden {
+    let oracle = ChatOracle { runtime: "transformers".to_owned(), versions: BTreeMap::new(), generator: "0".repeat(64) };
+    let conversation = |name: &str, role: &str| ChatConversation {
+        name: name.to_owned(),
+        messages: serde_json::json!([{"role": role, "content": name}]),
+        tools: None,
+        variables: Default::default(),
+    };
+    let conversations = vec![conversation("hello", "user"), conversation("judged", "critic")];
+    let mut golden = ChatGolden {
+        index: ChatIndex {
+            schema: CHAT_SCHEMA.to_owned(),
+            oracle: oracle.clone(),
+            tokenizers: vec![ChatTokenizer { model: "hash".to_owned(), sha256: "0".repeat(64) }],
+            styles: vec![StyleEntry { name: "plain".to_owned(), n_cases: 4, n_refused: 2 }],
+            golden_files: Vec::new(),
+        },
+        conversations: conversations.iter().map(|conversation| (conversation.name.clone(), conversation.clone())).collect(),
+        styles: Vec::new(),
+    };
+    let mut style = ChatStyle {
+        schema: CHAT_SCHEMA.to_owned(),
+        oracle: oracle.clone(),
+        style: "plain".to_owned(),
+        template: "{{ messages }}".to_owned(),
+        now: "2026-07-05T09:08:07".to_owned(),
+        variables: Default::default(),
+        cases: Vec::new(),
+    };
+    for (name, add_generation_prompt) in [("hello", true), ("hello", false), ("judged", true), ("judged", false)] {
+        let mut case = ChatCase { conversation: name.to_owned(), add_generation_prompt, text: None, refused: None, ids: BTreeMap::new() };
+        let Some(Question::Chat(chat)) = golden.question(&style, &case) else { panic!("a conversation of the golden") };
+        match rendered(&chat) {
+            Ok((text, ids)) => (case.text, case.ids) = (Some(text), BTreeMap::from([("hash".to_owned(), ids)])),
+            Err(failure) => case.refused = Some(failure.to_string()),
+        }
+        style.cases.push(case);
+    }
+    golden.styles.push(style);
+    let list = ChatConversations { schema: CHAT_SCHEMA.to_owned(), oracle, conversations };
+    ChatGolden::new(golden.index, list, golden.styles, "golden/chat").unwrap()
+}
+
 fn perplexity_golden(name: &str, text: &str) -> PerplexityGolden {
     let ids = encode(text, true);
     let (window, stride) = (16, 8);
@@ -296,7 +350,7 @@ impl Fixture {
             },
             parameters: tensors.iter().filter_map(TensorEntry::elements).sum(),
             tensors,
-            model_files: vec![file("config.json"), file("model.safetensors")],
+            model_files: vec![file("config.json"), file("model.safetensors"), file("tokenizer.json")],
             golden_files: vec![file("tokenizer.json")],
             prompts: prompts
                 .iter()
@@ -321,6 +375,7 @@ impl Fixture {
             perplexity: ["held-out", "training", "unsure"].map(|name| perplexity_golden(name, &texts[name])).to_vec(),
             texts,
             published: Some(String::from_utf8_lossy(&decode(&published)).into_owned() + "\n"),
+            chat: Some(Arc::new(chat_golden())),
         };
         let shelf = Shelf(form.clone());
         let mut fixture = Fixture {
@@ -392,6 +447,7 @@ impl Fixture {
             prompt,
             source: prompt,
             sources: &[],
+            style: None,
             perplexity,
             dequantized: self.dequantized.as_ref(),
             llama_cpp: self.llama_cpp.as_ref(),
@@ -405,6 +461,7 @@ impl Fixture {
             form: &self.form,
             dequantized: self.dequantized.as_ref(),
             llama_cpp: self.llama_cpp.is_some(),
+            chat: self.model.chat.as_deref().map(|chat| &chat.index),
             sayable: true,
             runtime: self.runtime(),
             arithmetic: self.arithmetic,
@@ -475,7 +532,10 @@ pub(super) fn right_answer(fixture: &Fixture, question: &Question) -> Result<Ans
         Question::Container => Answer::Container(shelf::container(fixture)),
         Question::Weights { tensor } => Answer::Weights(shelf::weights(fixture, tensor)?),
         Question::Timed { ids, max_new_tokens } => Answer::Timed { ids: greedy(ids, *max_new_tokens, false, engine_row).0, seconds: 0.1 },
-        Question::Chat(_) => return Err(Failure::Unsupported { op: question.op() }),
+        Question::Chat(chat) => {
+            let (text, ids) = rendered(chat)?;
+            Answer::Chat { text, ids }
+        }
         Question::Sample(request) => return sampled(request),
     })
 }

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use crate::arithmetic::Arithmetic;
 use crate::form::Form;
-use crate::golden::{Dequantized, Index, LlamaCpp, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden};
+use crate::golden::{ChatIndex, Dequantized, Index, LlamaCpp, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden, StyleEntry};
 use crate::observation::{Answers, Op, Peers};
 use crate::tolerance::Bounds;
 use crate::verdict::{Outcome, Verdict};
@@ -20,6 +20,7 @@ use crate::verdict::{Outcome, Verdict};
 mod ask;
 mod boundary;
 mod causal;
+mod chat;
 mod container;
 mod conversion;
 mod distribution;
@@ -61,6 +62,8 @@ pub struct Scope<'a> {
     pub dequantized: Option<&'a Dequantized>,
     /// Whether there is a llama.cpp golden of this column.
     pub llama_cpp: bool,
+    /// The index of the golden of chat templates, where there is one.
+    pub chat: Option<&'a ChatIndex>,
     /// Whether GGUF has words for the model: what it cannot say, it refuses by the name of the field.
     pub sayable: bool,
     /// The name of the runtime.
@@ -91,6 +94,8 @@ pub enum Per {
     Sources(fn(&Scope, &PromptEntry) -> bool),
     /// One trial for each perplexity golden of the model's own index whose text (file name without extension) passes the filter.
     Perplexity(fn(&Scope, &str) -> bool),
+    /// One trial for each chat template of the golden that passes the filter. [`Case::style`] is its place.
+    Chat(fn(&Scope, &StyleEntry) -> bool),
 }
 
 /// In how much of the matrix a check is listed: what a column cannot change is asked once, where the model is as published.
@@ -123,6 +128,8 @@ pub struct Case<'a> {
     pub sources: &'a [&'a PromptGolden],
     /// The perplexity golden, for a check under [`Per::Perplexity`].
     pub perplexity: Option<&'a PerplexityGolden>,
+    /// The place of the chat template in the golden of those, for a check under [`Per::Chat`].
+    pub style: Option<usize>,
     /// The index of the dequantized golden of this column, where there is one.
     pub dequantized: Option<&'a Dequantized>,
     /// What llama.cpp answered for this column, where it was asked.
@@ -206,6 +213,7 @@ pub fn all() -> &'static [Check] {
             drift::CHECKS,
             conversion::CHECKS,
             tokens::CHECKS,
+            chat::CHECKS,
             shape::CHECKS,
             logits::CHECKS,
             distribution::CHECKS,

@@ -35,6 +35,12 @@ fn verdicts(fixture: &Fixture, check: &Check, tamper: Tamper) -> Vec<(String, Ve
             let judge = || check.judge(&Case { sources: &sources, ..fixture.case(None, None) }, &fake);
             if sources.is_empty() { Vec::new() } else { vec![("cell".to_owned(), judge())] }
         }
+        Per::Chat(applies) => {
+            let Some(chat) = scope.chat else { return Vec::new() };
+            let places = (0..chat.styles.len()).filter(|&i| applies(&scope, &chat.styles[i]));
+            let judge = |i| check.judge(&Case { style: Some(i), ..fixture.case(None, None) }, &fake);
+            places.map(|i| (chat.styles[i].name.clone(), judge(i))).collect()
+        }
         Per::Perplexity(applies) => {
             let texts = fixture.model.perplexity.iter().filter(|golden| applies(&scope, &golden.text.name));
             texts.map(|golden| (golden.text.name.clone(), judge(None, Some(golden)))).collect()
@@ -123,6 +129,16 @@ fn sampled(answer: Answered, change: impl Fn(&mut Sampled)) -> Answered {
     })
 }
 
+fn chat(answer: Answered, change: impl Fn(&mut String, &mut Vec<u32>)) -> Answered {
+    answer.map(|answer| match answer {
+        Answer::Chat { mut text, mut ids } => {
+            change(&mut text, &mut ids);
+            Answer::Chat { text, ids }
+        }
+        other => other,
+    })
+}
+
 /// Wrong answers: name, function, the op that must be among a check's needs for it to matter, and the checks that are blind to it.
 #[rustfmt::skip] // A table reads best with one row a line.
 const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
@@ -150,6 +166,12 @@ const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
     ("last token wrong", |_, a| generated(a, |ids, _| { let n = ids.len(); ids[n - 1] = (ids[n - 1] + 1) % 256 }), Op::Generate, BOUNDED),
     ("a token past the vocabulary", |_, a| generated(a, |ids, _| ids[1] = 9999), Op::Generate, BOUNDED),
     ("stop reason wrong", |_, a| generated(a, |_, stop| *stop = if *stop == Stop::Eos { Stop::Length } else { Stop::Eos }), Op::Generate, &["CANARY", "PUBLISHED", "TOKEN", "DRIFT", "ROUNDTRIP", "BENCH"]),
+    ("a letter more", |_, a| chat(a, |text, _| text.push(' ')), Op::Chat, &["CHAT-ids", "CHAT-refusal"]),
+    ("the last letter missing", |_, a| chat(a, |text, _| { text.pop(); }), Op::Chat, &["CHAT-ids", "CHAT-refusal"]),
+    ("no text", |_, a| chat(a, |text, _| text.clear()), Op::Chat, &["CHAT-ids", "CHAT-refusal"]),
+    ("bos twice", |_, a| chat(a, |_, ids| ids.insert(0, ids[0])), Op::Chat, &["CHAT", "CHAT-refusal"]),
+    ("no chat ids", |_, a| chat(a, |_, ids| ids.clear()), Op::Chat, &["CHAT", "CHAT-refusal"]),
+    ("a refusal swallowed", |_, a| a.or_else(|_| Ok(Answer::Chat { text: String::new(), ids: Vec::new() })), Op::Chat, &["CHAT", "CHAT-ids"]),
     ("no stages", |_, a| a.map(|x| if let Answer::Sketch(_) = x { Answer::Sketch(Vec::new()) } else { x }), Op::Sketch, &[]),
     ("a stage missing", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.pop(); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
     ("a stage too many", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.push(s[0].clone()); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),

@@ -12,9 +12,11 @@
 //! | `tokenizer.json` | [`TokenizerGolden`] | texts, ids, decoded bytes |
 //! | `perplexity-<text>.json` | [`PerplexityGolden`] | summed negative log-likelihood of a text |
 //! | `dequantized/<column>/...` | [`Dequantized`], [`PromptGolden`] | the same oracle on the values of a quantized artifact |
+//! | `chat/...` of the folder of goldens | [`ChatGolden`] | conversations under chat templates, whatever the model |
 //! | `llama.cpp/<column>.json` | [`LlamaCpp`] | another runtime on the same file |
 //! | `sampling/vectors.json` | [`SamplingGolden`] | logits, parameters and random numbers, and the tokens that they give; of no model |
 
+mod chat;
 mod full;
 mod hex;
 mod index;
@@ -23,6 +25,9 @@ mod locate;
 mod other;
 mod sample;
 
+pub use chat::{
+    CHAT_SCHEMA, ChatCase, ChatConversation, ChatConversations, ChatGolden, ChatIndex, ChatOracle, ChatStyle, ChatTokenizer, StyleEntry,
+};
 pub use full::{Full, SketchPair};
 pub use hex::{Hex32, Hex64, HexBytes};
 pub use index::{FileEntry, Index, MarginClass, ModelConfig, NotAsked, PromptEntry, Published, TensorEntry, stages};
@@ -33,6 +38,7 @@ pub use other::{
 pub use sample::{Draw, HexRow, RefusedCase, SAMPLING_JSON, SAMPLING_SCHEMA, SamplingCase, SamplingGolden, SamplingOracle, Tie};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -366,4 +372,6 @@ pub struct ModelGolden {
     pub texts: BTreeMap<String, String>,
     /// The content of the published text, where the index names one.
     pub published: Option<String>,
+    /// The golden of chat templates, which all models share, where there is one.
+    pub chat: Option<Arc<ChatGolden>>,
 }

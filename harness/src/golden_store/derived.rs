@@ -15,10 +15,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ground_truth_falsification::golden::{Dequantized, FileEntry, GoldenError, LLAMA_CPP_SCHEMA, LlamaCpp, MAX_JSON_BYTES, PromptGolden};
+use ground_truth_falsification::golden::{
+    ChatIndex, Dequantized, FileEntry, GoldenError, LLAMA_CPP_SCHEMA, LlamaCpp, MAX_JSON_BYTES, PromptGolden,
+};
 use serde::Deserialize;
 
-use super::{INDEX_DIGEST, complaints_about, read_capped, verify_index};
+use super::{INDEX_DIGEST, chat, complaints_about, read_capped, verify_index};
 use crate::column;
 use crate::escape;
 use crate::hashes::FolderHashes;
@@ -89,6 +91,8 @@ pub struct Beside {
     pub llama_cpp: Option<Arc<Derived<LlamaCppIndex>>>,
     /// Files that somebody else made.
     pub given: Vec<GivenEntry>,
+    /// The index of the golden of chat templates, which all models share.
+    pub chat: Option<Arc<ChatIndex>>,
 }
 
 impl Beside {
@@ -97,7 +101,7 @@ impl Beside {
     /// # Errors
     /// What is wrong with the first that is, naming the file.
     pub fn read(workspace: &Workspace, folder: &Path, model: &str) -> Result<Self, String> {
-        let mut beside = Self::default();
+        let mut beside = Self { chat: chat::index(workspace)?, ..Self::default() };
         for path in folders_in(workspace, &folder.join(DEQUANTIZED))? {
             let shown = workspace.show(&path.join("index.json"));
             let index = Dequantized::parse(&index_bytes(workspace, &path)?, &shown).map_err(|error| error.to_string())?;

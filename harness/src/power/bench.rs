@@ -10,7 +10,7 @@ use ground_truth_falsification::check::{Case, Check, Per, Scope};
 use ground_truth_falsification::defect::{Defect, Kind};
 use ground_truth_falsification::form::Form;
 use ground_truth_falsification::golden::{
-    Dequantized, Index, LlamaCpp, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden,
+    ChatIndex, Dequantized, Index, LlamaCpp, MarginClass, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden,
 };
 use ground_truth_falsification::metric::{outdoes, relative_rms, widen};
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Op, Question, Stop};
@@ -60,6 +60,8 @@ pub struct Bed {
     pub dequantized: Option<Arc<Derived<Dequantized>>>,
     /// What llama.cpp answered with this column, where it was asked.
     pub llama_cpp: Option<Arc<Derived<LlamaCppIndex>>>,
+    /// The index of the golden of chat templates.
+    pub chat: Option<Arc<ChatIndex>>,
     /// The folder of the model as published.
     model: Artifact,
     opened: OnceLock<Result<Arc<Opened>, String>>,
@@ -98,6 +100,7 @@ impl Bed {
             form,
             dequantized: None,
             llama_cpp: None,
+            chat: store.chat(),
             index,
             prompts,
             model: artifact.clone(),
@@ -131,6 +134,7 @@ impl Bed {
             form: &self.form,
             dequantized,
             llama_cpp: self.llama_cpp.is_some(),
+            chat: self.chat.as_deref(),
             sayable: true,
             runtime: NATIVE,
             arithmetic: Arithmetic::Exact,
@@ -196,6 +200,12 @@ impl Bed {
     /// Whether a check under [`Per::Prompt`] has the golden of the very values that this bed holds.
     pub fn has_values(&self) -> bool {
         self.form.lossless || self.dequantized.is_some()
+    }
+
+    /// The chat templates on which a check under [`Per::Chat`] is tried, as places in their index.
+    pub fn styles_of(&self, check: &Check) -> Vec<usize> {
+        let (Per::Chat(applies), Some(chat)) = (check.per, self.chat.as_deref()) else { return Vec::new() };
+        (0..chat.styles.len()).filter(|i| applies(&self.scope(), &chat.styles[*i])).collect()
     }
 
     /// The prompts on which a check under [`Per::Prompt`] is tried, as places in the index: those of the chosen ones that it applies to,
@@ -492,6 +502,7 @@ impl Bench {
             source: golden,
             sources: &all,
             perplexity,
+            style: None,
             dequantized: self.bed.dequantized.as_ref().map(|golden| &golden.index),
             llama_cpp: opened.llama_cpp.as_ref(),
             tolerances: opened.tolerances.of(NATIVE, Arithmetic::Exact, &self.bed.form),
@@ -509,6 +520,7 @@ impl Bench {
                     cases.push(case(Some(opened.prompt_of_values(place).unwrap_or(golden)), Some(golden), None));
                 }
             }
+            Per::Chat(_) => cases.extend(self.bed.styles_of(check).into_iter().map(|i| Case { style: Some(i), ..case(None, None, None) })),
             Per::Perplexity(_) => cases.extend(shortest(&opened.golden.perplexity).map(|text| case(None, None, Some(text)))),
         }
         let mut judged: Option<Judged> = None;

@@ -73,6 +73,11 @@ fn is_about_conversions(check: &Check) -> bool {
     ["F-P1", "F-P5", "INV-convert", "ROUNDTRIP"].contains(&check.id)
 }
 
+/// Whether a check is about conversations, which nothing else that is asked shows: it is tried only on the defects that name it.
+fn is_about_conversations(check: &Check) -> bool {
+    matches!(check.per, Per::Chat(_))
+}
+
 /// Claims that hold a runtime against itself, and the context limit: a defect of an artifact does not touch them, and the suite would spend
 /// most of its time on them. On each artifact defect they are tried in one model, the smallest that it applies to, and on one prompt.
 const AGAINST_ITSELF: [&str; 4] = ["F-P3", "INV", "F-E2", "F-E5"];
@@ -113,7 +118,7 @@ impl Plan {
                     checks.retain(|check| !holds_a_runtime_against_itself(check));
                 }
                 checks.extend(applicable.iter().filter(|check| is_about_a_text(check)).filter(named));
-                checks.retain(|check| !is_about_conversions(check) || named(&check));
+                checks.retain(|check| !is_about_conversions(check) && !is_about_conversations(check) || named(&check));
                 checks.retain(|check| record.kind == Kind::Runtime || !is_about_the_runtime(check) || named(&check));
                 // What looks at neither the file nor its values is the same code in every column.
                 let looks = |check: &Check| check.needs.iter().any(|op| matches!(op, Op::Container | Op::Weights));
@@ -263,6 +268,7 @@ fn applies(check: &Check, bed: &Bed) -> bool {
         // the defects that name it.
         Per::Prompt(_) if !bed.form.primary && check.id != "ROUNDTRIP" && !(check.claim == "F-G4" && bed.has_values()) => false,
         Per::Prompt(_) | Per::Source(_) | Per::Sources(_) => !bed.prompts_of(check).is_empty(),
+        Per::Chat(_) => !bed.styles_of(check).is_empty(),
         Per::Perplexity(applies) => bed.index.perplexity.iter().any(|file| applies(&bed.scope(), matrix::text_name(file))),
     }
 }

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use ground_truth::chat::{ChatTemplate, Clock, Conversation};
 use ground_truth::sample::{self, History, Params};
 use ground_truth::{Architecture, Checkpoint, Error, KvCache, Model, Sequence, Tokenizer, generate, sketch};
 use ground_truth_falsification::observation::Exact;
 
 use super::{
-    Arithmetic, Artifact, Capabilities, Container, Failure, Format, Logits, Metadata, Op, Positions, Runtime, SampleParams, SampleRequest,
-    Sampled, Session, StageSketch, Stop, TensorRow, container,
+    Arithmetic, Artifact, Capabilities, Chat, Container, Failure, Format, Logits, Metadata, Op, Positions, Runtime, SampleParams,
+    SampleRequest, Sampled, Session, StageSketch, Stop, TensorRow, container,
 };
 
 /// The engine, reading artifacts from disk or answering from one checkpoint in memory.
@@ -111,7 +112,7 @@ impl Runtime for NativeRuntime {
             architectures: Architecture::ALL.iter().map(|a| a.name().to_owned()).collect(),
             // It refuses a type that it does not know when it loads.
             quantizations: Vec::new(),
-            ops: Op::ALL.into_iter().filter(|op| *op != Op::Chat).collect(),
+            ops: Op::ALL.to_vec(),
             arithmetic: Arithmetic::Exact,
         }
     }
@@ -135,6 +136,14 @@ impl NativeSession {
             kind: "tokenizer".to_owned(),
             message: format!("{}: absent", self.0.checkpoint.tokenizer_file().display()),
         })
+    }
+
+    /// The tokens that begin and end a text, by the names that templates have for them.
+    fn special_tokens(&self) -> Vec<(String, String)> {
+        let config = self.0.model.config();
+        let named = [("bos_token", config.bos), ("eos_token", config.eos.first().copied())];
+        let token = |id: Option<u32>| self.0.tokenizer.as_ref()?.token(id?);
+        named.into_iter().filter_map(|(name, id)| Some((name.to_owned(), token(id)?))).collect()
     }
 
     /// Feeds `ids` through `cache` and returns the rows asked for.
@@ -245,6 +254,24 @@ impl Session for NativeSession {
         let loaded = &self.0;
         let read = container::read(&loaded.path, &loaded.checkpoint, loaded.in_memory);
         read.map_err(|message| Failure::Refused { kind: "file".to_owned(), message })
+    }
+
+    fn chat(&mut self, chat: &Chat) -> Result<(String, Vec<u32>), Failure> {
+        let file = Path::new("chat template");
+        let refuse = |source| refused(Error::Chat { file: file.to_owned(), source });
+        let mut conversation = Conversation::parse(&chat.messages, chat.tools.as_deref(), &chat.variables).map_err(refuse)?;
+        conversation.add_generation_prompt = chat.add_generation_prompt;
+        conversation.now = chat.now.as_deref().map(Clock::parse).transpose().map_err(refuse)?;
+        let template = match &chat.template {
+            Some(source) => ChatTemplate::new(source, file),
+            None => {
+                conversation.fill_in(self.special_tokens());
+                self.0.checkpoint.chat_templates.template(None, chat.tools.is_some(), &self.0.path)
+            }
+        };
+        let text = template.and_then(|template| template.render(&conversation)).map_err(refused)?;
+        let ids = self.tokenizer()?.encode(&text, false).map_err(refused)?;
+        Ok((text, ids))
     }
 
     fn weights(&mut self, tensor: &str) -> Result<Vec<f32>, Failure> {

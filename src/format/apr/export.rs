@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::Checked;
-use super::model::{HF_CONFIG, HF_GENERATION_CONFIG, HF_TOKENIZER, fields_of};
+use super::model::{HF_CHAT_TEMPLATES, HF_CONFIG, HF_GENERATION_CONFIG, HF_TOKENIZER, fields_of};
 use crate::error::{AprError, InFile, Result};
 use crate::format::json::{kind, parse_object};
 use crate::format::layout::TensorSpec;
@@ -48,6 +48,10 @@ pub fn export_metadata(
         let fields = parse_object(tokenizer).in_file(&file)?;
         metadata.extend(tokenizer_fields(&fields, config).in_file(&file)?);
         metadata.insert(HF_TOKENIZER.to_owned(), without_white_space(tokenizer).into());
+    }
+    if !checkpoint.chat_templates.is_empty() {
+        let templates = checkpoint.chat_templates.iter().map(|(name, source)| (name.to_owned(), Value::from(source)));
+        metadata.insert(HF_CHAT_TEMPLATES.to_owned(), Value::Object(templates.collect()));
     }
     metadata.insert(HF_CONFIG.to_owned(), Value::Object(checkpoint.config.clone()));
     if let Some(fields) = &checkpoint.generation_config {

@@ -7,8 +7,9 @@
 //! | a head that is the embedding | `lm_head.weight` holds it again, and `tied_embeddings` is true | `tie_word_embeddings`, no `lm_head.weight` |
 //! | configuration | `hf_config`, `hf_generation_config`: the two files whole; and the fields below | `config.json`, `generation_config.json` |
 //! | tokenizer | `hf_tokenizer`: `tokenizer.json` whole, as text without white space; and `tokenizer.*` | `tokenizer.json` |
+//! | chat templates | `hf_chat_templates`: names and sources | `chat_template.jinja`, `tokenizer_config.json` |
 //!
-//! The three `hf_*` fields are this project's; a file that has them is exactly the model that it was made of, and its other fields, which
+//! The four `hf_*` fields are this project's; a file that has them is exactly the model that it was made of, and its other fields, which
 //! readers of this format go by, must not say otherwise. A file of another writer has the others only:
 //!
 //! - its configuration is made of them: architecture, width, layers, heads, vocabulary, MLP, context, epsilon, and `rope_theta` where there
@@ -25,6 +26,7 @@ use serde_json::{Map, Value, json};
 
 use super::metadata::{ALIASES, field};
 use super::{Apr, Checked};
+use crate::chat::Templates;
 use crate::checkpoint::{Checkpoint, Order, Tensor, Tensors};
 use crate::error::{AprError, InFile, Result};
 use crate::format::json::kind;
@@ -36,6 +38,8 @@ pub(super) const HF_CONFIG: &str = "hf_config";
 pub(super) const HF_GENERATION_CONFIG: &str = "hf_generation_config";
 /// The text of `tokenizer.json`, white space between its tokens left out.
 pub(super) const HF_TOKENIZER: &str = "hf_tokenizer";
+/// The chat templates, by name.
+pub(super) const HF_CHAT_TEMPLATES: &str = "hf_chat_templates";
 
 /// The number that stands for rotary embeddings that turn neighbours; 2 stands for halves.
 const ROPE_NEIGHBOURS: u64 = 0;
@@ -75,8 +79,12 @@ pub fn checkpoint(apr: &Apr) -> Result<Checkpoint> {
         Some(Value::String(text)) => Some(text.clone().into_bytes()),
         Some(other) => return Err(wrong(HF_TOKENIZER, Some(other), "the text of a tokenizer.json")).in_file(&apr.path),
     };
+    let chat_templates = match object(&apr.metadata, HF_CHAT_TEMPLATES).in_file(&apr.path)? {
+        None => Templates::default(),
+        Some(map) => Templates::of_fields(&map).in_file(&apr.path)?,
+    };
     let tensors = tensors(apr, &config).in_file(&apr.path)?;
-    Ok(Checkpoint { config: map, generation_config, tokenizer, tensors, path: apr.path.clone() })
+    Ok(Checkpoint { config: map, generation_config, tokenizer, chat_templates, tensors, path: apr.path.clone() })
 }
 
 fn object(metadata: &Map<String, Value>, name: &str) -> Checked<Option<Map<String, Value>>> {

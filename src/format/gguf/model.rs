@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use self::keys::Keys;
 use self::names::{Bias, Module, Names};
 use super::{Gguf, TensorInfo};
+use crate::chat::Templates;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::error::{GgufError, InFile, Result};
 use crate::tokenizer::gguf::tokenizer_json;
@@ -50,7 +51,14 @@ pub fn checkpoint(gguf: &Gguf) -> Result<Checkpoint> {
     let map = keys::config(keys, &gguf.tensors, factors.as_deref()).in_file(&gguf.path)?;
     let config = Config::parse(&map, None, &gguf.path)?;
     let tensors = tensors(gguf, &config, factors.is_some())?;
-    Ok(Checkpoint { config: map, generation_config: None, tokenizer: tokenizer(gguf)?, tensors, path: gguf.path.clone() })
+    Ok(Checkpoint {
+        config: map,
+        generation_config: None,
+        tokenizer: tokenizer(gguf)?,
+        chat_templates: Templates::of_gguf(&gguf.metadata),
+        tensors,
+        path: gguf.path.clone(),
+    })
 }
 
 /// The tokenizer, if the file has one: llama.cpp calls a model without `none` or `no_vocab`.

@@ -261,7 +261,7 @@ mod tests {
         let values = [1.0, 2.0, 3.0, 4.0];
         tensors.insert("h.0.attn.c_proj.weight", Tensor::from_f32(Dtype::F16, vec![2, 2], &values).expect("four values"));
         let Value::Object(config) = config else { unreachable!("an object was written") };
-        Checkpoint { config, generation_config: None, tokenizer: None, tensors, path: "nowhere".into() }
+        Checkpoint { config, generation_config: None, tokenizer: None, chat_templates: Default::default(), tensors, path: "nowhere".into() }
     }
 
     fn after(operate: impl FnOnce(&mut Surgery<'_>, &str) -> Result<()>) -> Vec<f32> {

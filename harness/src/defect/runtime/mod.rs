@@ -2,6 +2,7 @@
 //!
 //! Each is a [`Layered`] runtime around one that works, so it can be tried on any.
 
+mod chat;
 mod echo;
 mod faults;
 mod layer;
@@ -74,6 +75,29 @@ pub const FAULTS: &[(&str, Fault)] = &[
     ("metadata-field-missing", lies::metadata_field_missing),
     ("tensor-unlisted", lies::tensor_unlisted),
     ("sketch-stages-shifted", lies::sketch_stages_shifted),
+    // Conversations.
+    ("chat-prompt-dropped", chat::prompt_dropped),
+    ("chat-prompt-always", chat::prompt_always),
+    ("chat-bos-doubled", chat::bos_doubled),
+    ("chat-special-as-text", chat::special_as_text),
+    ("chat-system-dropped", chat::system_dropped),
+    ("chat-history-cut", chat::history_cut),
+    ("chat-content-stripped", chat::content_stripped),
+    ("chat-calls-dropped", chat::calls_dropped),
+    ("chat-tools-ignored", chat::tools_ignored),
+    ("chat-keys-sorted", chat::keys_sorted),
+    ("chat-json-escaped-for-html", chat::json_escaped_for_html),
+    ("chat-json-escaped-to-ascii", chat::json_escaped_to_ascii),
+    ("chat-json-not-indented", chat::json_not_indented),
+    ("chat-trim-blocks-off", chat::trim_blocks_off),
+    ("chat-lstrip-blocks-off", chat::lstrip_blocks_off),
+    ("chat-end-stripped", chat::end_stripped),
+    ("chat-cut-at-nul", chat::cut_at_nul),
+    ("chat-always-chatml", chat::always_chatml),
+    ("chat-raise-ignored", chat::raise_ignored),
+    ("chat-refusal-swallowed", chat::refusal_swallowed),
+    ("chat-clock-of-the-machine", chat::clock_of_the_machine),
+    ("chat-tokens-not-given", chat::tokens_not_given),
     // What is said of the file.
     ("container-format-wrong", stored::format_wrong),
     ("container-version-odd", stored::version_odd),

@@ -40,7 +40,7 @@ const FILE_TYPES: [(&str, u32); 20] = [
 /// The version of the block layouts (`GGML_QUANT_VERSION`).
 const QUANTIZATION_VERSION: u32 = 2;
 
-/// The keys of a GGUF file of the model: architecture, sizes, rotary embeddings, tokenizer, and `provenance` as strings. `quantization` is
+/// The keys of a GGUF file of the model: architecture, sizes, rotary embeddings, tokenizer, chat templates, and `provenance` as strings. `quantization` is
 /// the name of the mix of types that the tensors are written in, if they are of one.
 ///
 /// # Errors
@@ -55,6 +55,7 @@ pub fn export_metadata(
 ) -> Result<Vec<(String, Value)>> {
     let mut keys = model(config, checkpoint, quantization).in_file(&checkpoint.path)?;
     keys.extend(tokenizer(config, checkpoint)?);
+    keys.extend(checkpoint.chat_templates.gguf_keys().in_file(&checkpoint.path)?);
     if config.eos.len() > 1 {
         keys.push((EOS_IDS.to_owned(), Value::Array(Array::U32(config.eos.clone()))));
     }
