@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use ground_truth::chat::{ChatTemplate, Clock, Conversation};
+use ground_truth::Checkpoint;
+use ground_truth::chat::{ChatTemplate, Clock, Conversation, Templates};
+use ground_truth::convert::{Request, convert, fs::RealFilesystem};
+use ground_truth::format::Format;
 use serde_json::Value;
 
 fn golden(name: &str) -> Value {
@@ -110,4 +113,70 @@ fn the_language_is_what_jinja_says() {
     }
     assert_eq!(otherwise, OTHERWISE.map(|(name, _)| name), "what is said to be otherwise is not");
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), array(&golden, "language").len(), wrong.join("\n"));
+}
+
+/// A copy of a carried model's folder, with the file of chat templates that it lacks.
+fn folder(name: &str, content: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/models/llama-tiny");
+    for file in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(source.join(file), folder.path().join(file)).expect("a copy");
+    }
+    fs::write(folder.path().join(name), content).expect("written");
+    folder
+}
+
+fn converted(source: &Path, destination: &Path, format: Format) -> Templates {
+    let request = Request { source, destination, format, quantization: None, shard_bytes: None };
+    convert(&request, &mut |_, _| {}, &RealFilesystem).unwrap_or_else(|error| panic!("{error}"));
+    Checkpoint::open(destination).expect("a model").chat_templates
+}
+
+/// The templates travel with the model: to GGUF, to APR, and back to a folder.
+#[test]
+fn a_conversion_carries_the_templates() {
+    let one = "{{ bos_token }}{% for m in messages %}\n{{ m.content }}\r\n{% endfor %}\n\n";
+    let several = r#"{"bos_token": "<s>", "chat_template": [{"name": "default", "template": "a\u0000b"}, {"name": "tool_use", "template": "{{ tools }}"}]}"#;
+    for (name, content) in [("chat_template.jinja", one), ("tokenizer_config.json", several)] {
+        let source = folder(name, content);
+        let due = Templates::of_folder(source.path()).expect("templates");
+        assert!(!due.is_empty());
+        let made = tempfile::tempdir().expect("a folder");
+        let (gguf, apr, back) = (made.path().join("m.gguf"), made.path().join("m.apr"), made.path().join("back"));
+        assert_eq!(converted(source.path(), &gguf, Format::Gguf), due, "{name} to GGUF");
+        assert_eq!(converted(&gguf, &apr, Format::Apr), due, "{name} to APR");
+        assert_eq!(converted(&apr, &back, Format::Safetensors), due, "{name} to a folder");
+        assert_eq!(due.template(None, true, source.path()).is_ok(), due.template(None, false, source.path()).is_ok());
+    }
+}
+
+/// A name that is no part of a key is refused by GGUF, and kept by the others.
+#[test]
+fn a_name_that_gguf_cannot_say_is_refused() {
+    let source = folder("tokenizer_config.json", r#"{"chat_template": [{"name": "RAG 2", "template": "x"}]}"#);
+    let made = tempfile::tempdir().expect("a folder");
+    let destination = made.path().join("m.gguf");
+    let request = Request { source: source.path(), destination: &destination, format: Format::Gguf, quantization: None, shard_bytes: None };
+    let refusal = convert(&request, &mut |_, _| {}, &RealFilesystem).expect_err("no such key").to_string();
+    assert!(refusal.contains("chat_template") && refusal.contains("RAG 2"), "{refusal}");
+    assert!(!destination.exists());
+    assert!(!converted(source.path(), &made.path().join("m.apr"), Format::Apr).is_empty());
+}
+
+/// The file beside the configuration comes before what stands in it, and one for tools is taken where there are some.
+#[test]
+fn the_template_that_is_meant_is_taken() {
+    let source = folder("chat_template.jinja", "of the file");
+    fs::write(source.path().join("tokenizer_config.json"), r#"{"chat_template": "of the configuration"}"#).expect("written");
+    fs::create_dir(source.path().join("chat_templates")).expect("a folder");
+    fs::write(source.path().join("chat_templates/tool_use.jinja"), "with {{ tools | length }} tools").expect("written");
+    let templates = Templates::of_folder(source.path()).expect("templates");
+    let render = |name: Option<&str>, tools: Option<&str>| {
+        let conversation = Conversation::parse(r#"[{"role": "user", "content": "hi"}]"#, tools, "{}").expect("a conversation");
+        templates.template(name, tools.is_some(), source.path()).and_then(|template| template.render(&conversation)).expect("a text")
+    };
+    assert_eq!(render(None, None), "of the file");
+    assert_eq!(render(None, Some("[{}]")), "with 1 tools");
+    assert_eq!(render(Some("default"), Some("[{}]")), "of the file");
+    assert!(templates.template(Some("rag"), false, source.path()).is_err());
 }

@@ -26,8 +26,6 @@ mod generation;
 mod json;
 pub mod python;
 mod source;
-#[cfg(test)]
-mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
