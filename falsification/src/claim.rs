@@ -64,7 +64,6 @@ const DESIGN: &str = "the design, sections 6 and 7";
 const CHATS: &str = "the design, section 9";
 
 const MATRIX: &[Tested] = &[Tested::Matrix];
-const RUNTIMES: &[Tested] = &[Tested::Issue(Issue::Runtimes)];
 const EVIDENCE: &[Tested] = &[Tested::Issue(Issue::Evidence)];
 const HUB: &[Tested] = &[Tested::Issue(Issue::Hub)];
 const SPEED: &[Tested] = &[Tested::Issue(Issue::Speed)];
@@ -254,7 +253,13 @@ pub const REGISTER: &[Claim] = &[
     claim("F-S2", CORPUS, EVIDENCE, "no path of an input escapes its folder", "a file read or written outside"),
     claim("F-S3", CORPUS, EVIDENCE, "no secret appears in any output", "one byte of it, at any verbosity"),
     claim("F-S4", CORPUS, EVIDENCE, "the dependencies are audited", "a licence, ban, source or advisory that the rules refuse"),
-    claim("F-RS1", CORPUS, RUNTIMES, "every kernel agrees with candle's", "a distance above the bound"),
+    claim(
+        "F-RS1",
+        CORPUS,
+        &[Tested::Suite { file: "runtimes/candle/tests/agree/kernels.rs", prefix: "f_rs1_" }],
+        "every kernel agrees with candle's",
+        "a distance above the bound",
+    ),
     claim(
         "F-RS2",
         CORPUS,
@@ -265,12 +270,24 @@ pub const REGISTER: &[Claim] = &[
         "safetensors round-trip with the reference crate",
         "other tensors, or other bytes",
     ),
-    claim("F-RS3", CORPUS, RUNTIMES, "the forward pass agrees with candle's", "a distance above the bound"),
-    claim("F-RS4", CORPUS, RUNTIMES, "the device is chosen as candle chooses it", "another device"),
+    claim(
+        "F-RS3",
+        CORPUS,
+        &[Tested::Suite { file: "runtimes/candle/tests/agree/forward.rs", prefix: "f_rs3_" }],
+        "the forward pass agrees with candle's",
+        "a distance above the bound",
+    ),
+    claim(
+        "F-RS4",
+        CORPUS,
+        &[Tested::Suite { file: "runtimes/candle/tests/agree/device.rs", prefix: "f_rs4_" }, Tested::Issue(Issue::Devices)],
+        "the device is chosen as candle chooses it",
+        "another device",
+    ),
     claim(
         "F-RS5",
         CORPUS,
-        &[Tested::Matrix, Tested::Issue(Issue::Runtimes)],
+        &[Tested::Matrix, Tested::Suite { file: "runtimes/candle/tests/agree/dequantize.rs", prefix: "f_rs5_" }],
         "dequantized bits agree with gguf-py and candle",
         "one bit that differs",
     ),
@@ -352,13 +369,7 @@ pub const REGISTER: &[Claim] = &[
     claim("ROSETTA-DIFF", TINY, MATRIX, "no tensor changes its layout between formats", "one that does"),
     claim("PARITY-GPU", TINY, DEVICES, "answers of the GPU equal those of the CPU", "a distance above the bound"),
     claim("PRECISION-LADDER", TINY, DEVICES, "BF16 and FP16 drift from float32 within their bounds", "more"),
-    claim(
-        "CROSS-RUNTIME",
-        TINY,
-        &[Tested::Matrix, Tested::Issue(Issue::Runtimes)],
-        "two runtimes agree on the same file",
-        "a distance above the bound",
-    ),
+    claim("CROSS-RUNTIME", TINY, MATRIX, "two runtimes agree on the same file", "a distance above the bound"),
     claim("D1", DOWNLOAD, HUB, "the repository exists", "any answer but success"),
     claim("D2", DOWNLOAD, HUB, "its format is supported", "an unknown one"),
     claim("D3", DOWNLOAD, HUB, "the download completes", "a file that is absent or short"),

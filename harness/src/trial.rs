@@ -23,6 +23,7 @@ use crate::matrix::{self, Matrix, Row, Subject, Task};
 use crate::observe::Observer;
 use crate::report;
 use crate::roster::{ModelFolder, Problem};
+use crate::runtime::native::NativeRuntime;
 use crate::runtime::supervise::Deadlines;
 use crate::runtime::{Capabilities, Runtime};
 use crate::store::ArtifactStore;
@@ -102,6 +103,7 @@ impl Laboratory {
                 store: ArtifactStore::new(setup.workspace.out()),
                 workspace: setup.workspace,
                 runtime: setup.runtime,
+                engine: Arc::new(NativeRuntime::new()),
                 deadlines: setup.deadlines,
                 tolerances: Tolerances::committed().map_err(|error| error.to_string()),
             }),

@@ -197,7 +197,13 @@ fn worst_row(due: &Logits, found: &Logits) -> Judged<(usize, f64)> {
     let mut worst = (0, 0.0);
     for position in 0..due.n {
         let (Some(a), Some(b)) = (due.row(position), found.row(position)) else { return Ok((position, f64::INFINITY)) };
-        let error = relative_rms(&widen(a), &widen(b))?;
+        let (a, b) = (widen(a), widen(b));
+        // No golden takes part: a row of zeros is the runtime's own, and anything else is infinitely far from it.
+        let error = match a.iter().all(|x| *x == 0.0) {
+            true if a == b => 0.0,
+            true => f64::INFINITY,
+            false => relative_rms(&a, &b)?,
+        };
         if outdoes(error, worst.1) {
             worst = (position, error);
         }

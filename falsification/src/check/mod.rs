@@ -23,6 +23,7 @@ mod causal;
 mod chat;
 mod container;
 mod conversion;
+mod cross;
 mod distribution;
 mod drift;
 mod edge;
@@ -221,6 +222,7 @@ pub fn all() -> &'static [Check] {
             greedy::CHECKS,
             text::CHECKS,
             quantized::CHECKS,
+            cross::CHECKS,
             perplexity::CHECKS,
             invariance::CHECKS,
             causal::CHECKS,

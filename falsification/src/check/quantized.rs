@@ -191,7 +191,7 @@ fn consistency(case: &Case, answers: &dyn Answers) -> Judged {
 }
 
 /// Tie floors of llama.cpp, by what its activations are quantized to for the weights of a column.
-const CROSS_KEYS: &[&str] = &[
+pub(super) const CROSS_KEYS: &[&str] = &[
     "cross.bf16",
     "cross.f16",
     "cross.f32",

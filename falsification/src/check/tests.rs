@@ -60,10 +60,11 @@ fn fixture() -> Fixture {
     of(Form::published("F32"))
 }
 
-/// The model as published, and in columns that between them every check applies to.
+/// The model as published, in columns that between them every check applies to, and by another runtime than the engine.
 fn columns() -> Vec<Fixture> {
     let column = |name| of(Form::converted("gguf", name, "F32"));
-    vec![fixture(), column("f32"), column("q8_0"), column("q4_0")]
+    let other = Fixture { arithmetic: Arithmetic::F32, ..fixture() };
+    vec![fixture(), column("f32"), column("q8_0"), column("q4_0"), other]
 }
 
 /// Every trial of a check, in every column.

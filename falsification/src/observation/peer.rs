@@ -17,6 +17,8 @@ pub enum Peer {
         /// `f32`, `q8_0`, ...
         quantization: String,
     },
+    /// The very same artifact, read by the engine of this repository.
+    Engine,
     /// The artifact converted again from the same source.
     Again,
     /// The artifact read, and written again in its own format, no tensor changing its type.
@@ -33,6 +35,7 @@ impl fmt::Display for Peer {
         match self {
             Peer::Source => f.write_str("the model as published"),
             Peer::Column { format, quantization } => write!(f, "the {format} {quantization} artifact"),
+            Peer::Engine => f.write_str("the engine on the same artifact"),
             Peer::Again => f.write_str("the artifact converted again"),
             Peer::Rewritten => f.write_str("the artifact written again"),
             Peer::Requantized => f.write_str("the artifact quantized again"),

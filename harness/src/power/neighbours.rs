@@ -115,6 +115,7 @@ impl Neighbours {
                 let format = if own.format == Format::Gguf { Format::Apr } else { Format::Gguf };
                 (&self.artifact.path, vec![Step { format, types: Types::KeptOrF32 }, own])
             }
+            Peer::Engine => return Ok(Arc::new(Neighbour::new(self.artifact.clone(), None))),
             Peer::Source | Peer::Column { .. } => return Err(refused("is made for all benches together")),
         };
         let (path, folder) = convert(source, steps)?;

@@ -22,6 +22,8 @@ use crate::workspace::Workspace;
 pub(super) struct Equipment {
     pub(super) workspace: Workspace,
     pub(super) runtime: Arc<dyn Runtime>,
+    /// The engine of this repository, beside which any other runtime is held.
+    pub(super) engine: Arc<dyn Runtime>,
     pub(super) deadlines: Deadlines,
     pub(super) tolerances: Result<Tolerances, String>,
     pub(super) store: ArtifactStore,
@@ -66,7 +68,12 @@ pub(super) struct Asked {
 impl Asked {
     /// Whoever answers for `artifact`; nothing is loaded until something is asked.
     pub(super) fn new(equipment: &Equipment, artifact: Artifact, folder: Option<tempfile::TempDir>) -> Self {
-        let sessions = Sessions::new(Arc::clone(&equipment.runtime), artifact, equipment.deadlines);
+        Self::by(&equipment.runtime, equipment, artifact, folder)
+    }
+
+    /// The same, by another runtime than the one on trial.
+    pub(super) fn by(runtime: &Arc<dyn Runtime>, equipment: &Equipment, artifact: Artifact, folder: Option<tempfile::TempDir>) -> Self {
+        let sessions = Sessions::new(Arc::clone(runtime), artifact, equipment.deadlines);
         Self { sessions, memory: Memory::default(), _folder: folder }
     }
 }

@@ -26,9 +26,13 @@ impl Peers for OpenCell {
 
 impl OpenCell {
     fn make(&self, peer: &Peer) -> Result<Asked, Failure> {
+        if *peer == Peer::Engine {
+            let made = self.made().map_err(closed)?;
+            return Ok(Asked::by(&self.equipment.engine, &self.equipment, made.artifact, None));
+        }
         let own = Step { format: self.cell.artifact.format, types: self.own_types()? };
         let steps = match peer {
-            Peer::Source => return Err(refused("the published model is not made")),
+            Peer::Source | Peer::Engine => return Err(refused("is not made")),
             Peer::Column { format, quantization } => {
                 let column = Column::all()
                     .find(|column| column.format.name() == format && column.quantization == quantization)
