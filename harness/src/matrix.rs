@@ -182,9 +182,13 @@ impl Matrix {
         let readable = !matches!(&cell.origin, Origin::Given(given) if given.unreadable.is_some());
         let catalogue = if readable { rows.len() + cell.catalogue(checks) } else { rows.len() };
         self.coverage.total += catalogue;
-        if !matches!(cell.origin, Origin::Given(_))
-            && !capabilities.declares(cell.artifact.format, &index.architecture, &cell.form.quantization)
-        {
+        // What a file that cannot be read holds, nobody declares: its gate says what is wrong with it.
+        let declared = if readable {
+            capabilities.declares(cell.artifact.format, &index.architecture, &cell.form.quantization)
+        } else {
+            capabilities.formats.contains(&cell.artifact.format)
+        };
+        if !declared {
             return;
         }
         let all = if readable { cell.rows(checks) } else { Vec::new() };
@@ -267,9 +271,10 @@ pub fn text_name(file: &str) -> &str {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, pinned};
+    use crate::given::Given;
     use crate::roster::Settings;
     use crate::runtime::native::NativeRuntime;
-    use crate::runtime::{Op, Runtime};
+    use crate::runtime::{Format, Op, Runtime};
 
     fn roster(fixture: &Fixture) -> Roster {
         Roster::read(&fixture.workspace(), &Settings::default())
@@ -326,6 +331,33 @@ mod tests {
         let none = Matrix::new(&roster(&fixture), &other);
         assert_eq!(none.coverage, Coverage { total: whole.total, ..Coverage::default() });
         assert_eq!(names(&none), ["matrix::empty::native"]);
+    }
+
+    #[test]
+    fn a_given_file_is_on_trial_where_the_runtime_declares_what_it_is() {
+        let fixture = Fixture::carrying(&["a"]);
+        let mut roster = roster(&fixture);
+        let of = |name: &str, quantization: &str, unreadable: Option<&str>| Given {
+            path: fixture.path(name),
+            name: name.to_owned(),
+            format: Format::Gguf,
+            quantization: quantization.to_owned(),
+            listed: None,
+            values_digest: None,
+            unreadable: unreadable.map(str::to_owned),
+        };
+        roster.entries[0].given = vec![of("x.gguf", "q8_0", None), of("y.gguf", "unreadable", Some("torn"))];
+        let native = NativeRuntime::new().capabilities();
+        let on_trial = |capabilities: &Capabilities| {
+            let matrix = Matrix::new(&roster, capabilities);
+            let has = |file: &str| matrix.rows.iter().any(|row| row.name.contains(&format!("@{file}::")));
+            (has("x.gguf"), has("y.gguf"))
+        };
+        assert_eq!(on_trial(&native), (true, true));
+        let some = Capabilities { quantizations: vec!["f32".into()], ..native.clone() };
+        assert_eq!(on_trial(&some), (false, true));
+        let others = Capabilities { formats: vec![Format::Safetensors], ..native };
+        assert_eq!(on_trial(&others), (false, false));
     }
 
     #[test]

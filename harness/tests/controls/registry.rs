@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ground_truth_harness::roster::Settings;
 use ground_truth_harness::runtime::process::{Registry, When};
+use ground_truth_harness::runtime::{Arithmetic, Op};
 use ground_truth_harness::workspace::Workspace;
 
 use super::{BINARY, ground_truth, path, text};
@@ -169,4 +170,9 @@ fn the_committed_registry_holds_together_and_the_documentation_shows_the_example
     let example = read("runtimes/example.py");
     assert!(read("docs/adapter.md").contains(&format!("```python\n{example}```")), "docs/adapter.md shows another example.py");
     assert!(example.lines().count() <= 80);
+    // Every op is a word of the documentation, and so is every arithmetic.
+    let documentation = read("docs/adapter.md");
+    for word in Op::ALL.map(Op::name).into_iter().chain(Arithmetic::ALL.map(Arithmetic::name)) {
+        assert!(documentation.contains(&format!("`{word}`")), "docs/adapter.md does not say `{word}`");
+    }
 }
