@@ -4,7 +4,10 @@
 //! `testdata/` and `golden/` of the repository, and become files when they are packaged.
 
 /// Every file or folder of the data: where it lies under the root of a workspace, and where it is.
-pub const DATA: &[(&str, &str)] = &[("testdata/texts", concat!(env!("CARGO_MANIFEST_DIR"), "/texts"))];
+pub const DATA: &[(&str, &str)] = &[
+    ("testdata/texts", concat!(env!("CARGO_MANIFEST_DIR"), "/texts")),
+    ("golden/chat", concat!(env!("CARGO_MANIFEST_DIR"), "/golden/chat")),
+];
 
 /// Every carried model: its name, and the folder that holds its `model/` and its `golden/`.
 pub const MODELS: [(&str, &str); 4] = [

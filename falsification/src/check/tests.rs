@@ -8,7 +8,7 @@ use super::{Case, Check, Per, Scope, all, find};
 use crate::arithmetic::Arithmetic;
 use crate::form::Form;
 use crate::golden::{MarginClass, PerplexityGolden, PromptEntry, PromptGolden};
-use crate::observation::{Answer, Container, Failure, Logits, Mode, Op, Positions, Question, Sampled, Stop};
+use crate::observation::{Answer, Failure, Logits, Mode, Op, Positions, Question, Sampled, Stop};
 use crate::verdict::{ErrorKind, Outcome, Verdict};
 
 type Answered = Result<Answer, Failure>;

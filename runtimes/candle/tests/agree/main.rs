@@ -20,8 +20,11 @@ const SEPARATION: f64 = 3.0;
 
 /// One comparison: candle's answer, the engine's, and the engine's with a fault.
 pub struct Case {
+    /// What candle computes.
     pub candle: Vec<f32>,
+    /// What the engine computes.
     pub engine: Vec<f32>,
+    /// What the engine would compute with a fault.
     pub broken: Vec<f32>,
 }
 
