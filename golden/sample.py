@@ -2,7 +2,7 @@
 # requires-python = "==3.11.*"
 # dependencies = ["torch==2.15.0", "transformers==5.23.0", "numpy==2.4.6"]
 # ///
-"""Write golden/sampling: `uv run golden/sample.py`, or compare with what is committed: `uv run golden/sample.py --check`.
+"""Write golden/vectors/sampling.json: `uv run golden/sample.py`, or compare with what is committed: `uv run golden/sample.py --check`.
 
 Logits, what was said before, parameters and a random number in; the processed logits and the drawn id out, as transformers' own logits
 processors and warpers answer, in the order in which its `generate` applies them (this script asks `generate` for its list and refuses to go
@@ -32,7 +32,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.generation import logits_process as lp
 
 HERE = Path(__file__).resolve().parent
-FOLDER = HERE / "sampling"
+FOLDER = HERE / "vectors"
 INF = float("inf")
 # The largest u: 2^-32 below one, which survives every decimal that a JSON writer makes of it.
 LAST = 1.0 - 2.0**-32
@@ -431,14 +431,14 @@ def text() -> tuple[str, str]:
 def main() -> int:
     out, said = text()
     print(said)
-    file = FOLDER / "vectors.json"
+    file = FOLDER / "sampling.json"
     if "--check" in sys.argv[1:]:
         same = file.read_text() == out
         print("the same" if same else f"{file} differs")
         return 0 if same else 1
     FOLDER.mkdir(exist_ok=True)
     file.write_text(out)
-    (FOLDER / "vectors.sha256").write_text(f"{hashlib.sha256(out.encode()).hexdigest()}  vectors.json\n")
+    (FOLDER / "sampling.sha256").write_text(f"{hashlib.sha256(out.encode()).hexdigest()}  sampling.json\n")
     return 0
 
 

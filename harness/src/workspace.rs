@@ -212,8 +212,8 @@ mod tests {
         assert_eq!(packaged.show(&packaged.golden().join("a/index.json")), "golden/a/index.json");
     }
 
-    /// Schemas, vectors of the engine's own tests, those that are compiled in, and the goldens of models that are not carried.
-    const NOT_PACKAGED: [&str; 5] = ["schema", "vectors", "sampling", "ref256", "stories260K"];
+    /// Schemas, vectors of the engine's own tests, and the goldens of models that are not carried.
+    const NOT_PACKAGED: [&str; 4] = ["schema", "vectors", "ref256", "stories260K"];
 
     #[test]
     fn folders_are_laid_out_once_and_again_when_a_part_is_gone() {

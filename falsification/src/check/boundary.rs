@@ -14,13 +14,10 @@ use crate::metric::{argmax, outdoes, widen};
 use crate::observation::{Answers, Logits, Mode, Op, Positions, Question, Stop};
 use crate::verdict::{Measure, Owner, Place, Verdict};
 
-/// Prompts whose ids and floor stand for the model: those with full logits, the context limit among them.
-const FULL: fn(&Scope, &PromptEntry) -> bool = |_, prompt| prompt.full;
-
-/// The same, but of an exact runtime in lossless columns alone: those that rounded run the same code over the same lengths. Others have
-/// kernels of their own for blocks, and for so many ids at once.
-const KERNELS: fn(&Scope, &PromptEntry) -> bool =
-    |scope, prompt| prompt.full && (scope.form.lossless || scope.arithmetic != Arithmetic::Exact);
+/// Prompts whose ids and floor stand for the model: those with full logits, the context limit among them. An exact runtime is asked where the
+/// model is as published: in every column the same code sees the same lengths, and F-P3-stepwise is there. Others have kernels of their own
+/// for blocks, and for so many ids at once.
+const FULL: fn(&Scope, &PromptEntry) -> bool = |scope, prompt| prompt.full && (scope.form.primary || scope.arithmetic != Arithmetic::Exact);
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -29,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         sentence: "at 1, 2, 31 to 33, 255 to 257 ids, around every window and up to the context limit, the logits are those of the \
                    same ids in a longer text, and the last row is the same alone; one id more is refused",
         refuted_by: "a length whose logits differ, a refusal before the limit, or an answer past it",
-        per: Per::Sources(KERNELS),
+        per: Per::Sources(FULL),
         breadth: Breadth::Everywhere,
         needs: &[Op::Logits],
         bounds: &[],
@@ -52,7 +49,7 @@ pub(super) const CHECKS: &[Check] = &[
         claim: "F-E2",
         sentence: "after those lengths, two greedy tokens are the largest logits of fresh prefills, and the text ends at the context limit",
         refuted_by: "another token, a text past the limit or short of it, or an answer to a prompt past it",
-        per: Per::Sources(KERNELS),
+        per: Per::Sources(FULL),
         breadth: Breadth::Everywhere,
         needs: &[Op::Logits, Op::Generate],
         bounds: &[],
@@ -64,7 +61,7 @@ pub(super) const CHECKS: &[Check] = &[
 const LONGEST: usize = 4097;
 
 /// The lengths of a model with this context: around 32, 256 and every power of two above, which is where blocks and windows end, and the
-/// limit. A column that was rounded runs the same code over the same lengths: there the short ones stand for all.
+/// limit. In a column that was rounded the short ones stand for all.
 fn tried(n_ctx: usize, lossless: bool) -> Vec<usize> {
     let mut lengths = vec![1, 2, 31, 32, 33];
     if lossless {

@@ -14,7 +14,7 @@
 //! | `dequantized/<column>/...` | [`Dequantized`], [`PromptGolden`] | the same oracle on the values of a quantized artifact |
 //! | `chat/...` of the folder of goldens | [`ChatGolden`] | conversations under chat templates, whatever the model |
 //! | `llama.cpp/<column>.json` | [`LlamaCpp`] | another runtime on the same file |
-//! | `sampling/vectors.json` | [`SamplingGolden`] | logits, parameters and random numbers, and the tokens that they give; of no model |
+//! | `vectors/sampling.json` | [`SamplingGolden`] | logits, parameters and random numbers, and the tokens that they give; of no model |
 
 mod chat;
 mod full;

@@ -1,6 +1,6 @@
 //! The golden of sampling: logits, history, parameters and random numbers, and what transformers' own processors make of them.
 //!
-//! It is about no model, so it is part of this crate: `golden/sampling/vectors.json`, written by `golden/sample.py`, is compiled in.
+//! It is about no model, so it is part of this crate: `golden/vectors/sampling.json`, written by `golden/sample.py`, is compiled in.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ pub const SAMPLING_SCHEMA: &str = "ground-truth/sampling/1";
 pub const SAMPLING_JSON: &[u8] = include_bytes!("../../sampling.json");
 
 /// The name by which errors call it.
-const FILE: &str = "sampling/vectors.json";
+const FILE: &str = "vectors/sampling.json";
 
 /// A row of float32 values, 8 hex digits each.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -282,10 +282,10 @@ mod tests {
         assert!(clear >= 500, "{clear}");
         let sizes: std::collections::BTreeSet<usize> = golden.rows.values().map(|row| row.0.len()).collect();
         assert!([1, 2, 32, 768].iter().all(|size| sizes.contains(size)), "{sizes:?}");
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/sampling");
-        let sums = std::fs::read_to_string(root.join("vectors.sha256")).unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/vectors");
+        let sums = std::fs::read_to_string(root.join("sampling.sha256")).unwrap();
         let sum: String = Sha256::digest(SAMPLING_JSON).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(sums, format!("{sum}  vectors.json\n"));
+        assert_eq!(sums, format!("{sum}  sampling.json\n"));
     }
 
     /// The committed text with one thing changed is refused for the reason.
