@@ -54,7 +54,7 @@ fn f_rs5_random_blocks() {
         let (elements, size) = ours.block();
         for seed in 0..64 {
             let mut random = Random::new(seed);
-            let blocks = 256 / elements * random.within(1, 4);
+            let blocks = 256 / elements * random.within(4, 8);
             let bytes: Vec<u8> = (0..blocks * size).map(|_| random.within(0, 255) as u8).collect();
             let shape = (1, blocks * elements);
             let (engine, candle) = both(ours, theirs, &bytes, shape);
