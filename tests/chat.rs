@@ -136,7 +136,7 @@ fn converted(source: &Path, destination: &Path, format: Format) -> Templates {
 #[test]
 fn a_conversion_carries_the_templates() {
     let one = "{{ bos_token }}{% for m in messages %}\n{{ m.content }}\r\n{% endfor %}\n\n";
-    let several = r#"{"bos_token": "<s>", "chat_template": [{"name": "default", "template": "a\u0000b"}, {"name": "tool_use", "template": "{{ tools }}"}]}"#;
+    let several = r#"{"bos_token": "<s>", "chat_template": [{"name": "default", "template": "a\u00e9b"}, {"name": "tool_use", "template": "{{ tools }}"}]}"#;
     for (name, content) in [("chat_template.jinja", one), ("tokenizer_config.json", several)] {
         let source = folder(name, content);
         let due = Templates::of_folder(source.path()).expect("templates");

@@ -112,4 +112,16 @@ fn what_gguf_can_say_gives_the_same_ids_and_the_rest_is_refused_by_its_field() {
 }
 
 /// What becomes of each in a GGUF file.
-const SAID: &[&str] = &[];
+const SAID: &[&str] = &[
+    "spm-bos",
+    "spm-bos-eos",
+    "spm-nothing",
+    "spm-unknown-fused: `model.byte_fallback` cannot be said in a GGUF file: characters that are no token become bytes there, and 256 of \
+     `<0x00>` to `<0xFF>` are no token",
+    "spm-unknown: `model.byte_fallback` cannot be said in a GGUF file: characters that are no token become bytes there, and 256 of `<0x00>` \
+     to `<0xFF>` are no token",
+    "byte-level",
+    "byte-level-eos",
+    "added-tokens: `added_tokens[2].lstrip` cannot be said in a GGUF file: it is true, only false is read there",
+    "added-tokens-lowercase: `added_tokens[2].lstrip` cannot be said in a GGUF file: it is true, only false is read there",
+];
