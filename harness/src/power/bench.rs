@@ -530,8 +530,10 @@ impl Bench {
                 Some(before) => before.and(next),
                 None => next,
             });
-            let told = judged.as_ref().is_some_and(|judged| judged.found == Found::Killed);
-            if told && check.is_exact() {
+            // Where tokens are compared a red verdict holds a number or it does not, whatever the prompt: no other prompt adds to a kill
+            // without one.
+            let told = judged.as_ref().filter(|judged| judged.found == Found::Killed);
+            if told.is_some_and(|judged| check.is_exact() || judged.ratio.is_none() && !check.needs.contains(&Op::Logits)) {
                 break;
             }
         }
