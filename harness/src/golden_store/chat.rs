@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn what_is_altered_absent_or_not_listed_is_named() {
-        let spoil: [(&str, fn(&Path)); 5] = [
+        type Spoil = fn(&Path);
+        let spoil: [(&str, Spoil); 5] = [
             ("qwen.json: altered", |folder| {
                 let bytes = fs::read_to_string(folder.join("qwen.json")).expect("a style");
                 fs::write(folder.join("qwen.json"), bytes.replacen("Hello", "Hallo", 1)).expect("written");
