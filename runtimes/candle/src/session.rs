@@ -54,6 +54,9 @@ impl Session for CandleSession {
 
     fn generate(&mut self, ids: &[u32], max_new_tokens: usize, stop_at_eos: bool) -> Result<(Vec<u32>, Stop), Failure> {
         self.check(ids)?;
+        if ids.len() > self.loaded.n_ctx {
+            return Err(request(format!("{} ids, the context holds {}", ids.len(), self.loaded.n_ctx)));
+        }
         let mut model = self.model()?;
         let device = self.loaded.device();
         let (mut new, mut fed) = (Vec::new(), 0);
