@@ -343,15 +343,21 @@ fn baseline(copy: &Copy) -> Result<(), Failed> {
 /// A runtime of somebody's own list of runtimes has its file beside that list.
 fn baseline_of_a_process(copy: &Copy) -> Result<(), Failed> {
     let list = |wrong: bool| {
-        // The engine, answering by the protocol; every text that begins with BOS then begins with another token.
-        let edit = if wrong { r#"sub(/"ids":\[1,/, "\"ids\":[2,"); "# } else { "" };
+        // The engine, answering by the protocol; every text that begins with BOS then begins with another token. A loop of the shell, because
+        // some awks wait for more input than one line.
+        let wrong = if wrong { r#"'"ids":[1,'"# } else { "nothing" };
+        let edit = format!(r#"case "$line" in *{wrong}*) line="${{line%%{wrong}*}}\"ids\":[2,${{line#*{wrong}}}" ;; esac"#);
         let program = env!("CARGO_BIN_EXE_ground-truth");
+        let script = format!("'{program}' serve | while IFS= read -r line; do {edit}; printf '%s\\n' \"$line\"; done\n");
         fs::create_dir_all(copy.path("theirs"))?;
-        fs::write(copy.path("theirs/adapter.sh"), format!("'{program}' serve | awk '{{ {edit}print; fflush() }}'\n"))?;
+        fs::write(copy.path("theirs/adapter.sh"), script)?;
         fs::write(copy.path("theirs/runtimes.toml"), "[other]\ncommand = [\"sh\", \"theirs/adapter.sh\"]\n")
     };
     let run = |words: &[&str]| -> Result<(Option<i32>, String), Failed> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ground-truth"));
+        for variable in ["GROUND_TRUTH_MODELS", "GROUND_TRUTH_GOLDEN", "GROUND_TRUTH_ARTIFACTS", "GROUND_TRUTH_DATA"] {
+            command.env_remove(variable);
+        }
         command.env("GROUND_TRUTH_ROOT", copy.folder.path()).env("GROUND_TRUTH_RUNTIMES", "theirs/runtimes.toml");
         let output = command.args(words).output()?;
         Ok((output.status.code(), text(&output)))

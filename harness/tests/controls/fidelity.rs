@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use ground_truth_falsification::observation::Exact;
 use ground_truth_harness::runtime::native::NativeRuntime;
 use ground_truth_harness::runtime::process::{Entry, ProcessRuntime};
-use ground_truth_harness::runtime::{Artifact, Failure, Format, Logits, Op, Positions, Runtime, Session};
+use ground_truth_harness::runtime::{Artifact, Chat, Failure, Format, Logits, Positions, Runtime, SampleParams, SampleRequest, Session};
 
 use super::{BINARY, PATIENT, model};
 
@@ -112,5 +113,23 @@ fn answer_alike(name: &str, pair: &mut [Box<dyn Session>; 2]) {
         alike!(values).ok();
     }
     assert!(!alike!(|session| session.container()).expect("a container").tensors.is_empty());
-    assert!(Op::ALL.len() >= 15);
+    let chat = Chat {
+        template: Some("{{ bos_token }}{% for m in messages %}{{ m | tojson }}{% endfor %}{{ tools | tojson }}".into()),
+        messages: r#"[{"role":"user","content":"Hi \u202e <there>"},{"content":"b","role":"assistant"}]"#.into(),
+        tools: Some(r#"[{"z":1,"a":{"y":2.5,"b":null}}]"#.into()),
+        variables: r#"{"bos_token":"<s>"}"#.into(),
+        add_generation_prompt: true,
+        now: Some("2026-07-05T09:08:07".into()),
+    };
+    alike!(|session| session.chat(&chat)).ok();
+    alike!(|session| session.chat(&Chat { template: Some("{% for".into()), ..chat.clone() })).expect_err("a template that does not parse");
+    let params = SampleParams { temperature: Some(Exact::new(0.7)), top_k: Some(3), eos_token_id: vec![1], ..SampleParams::default() };
+    let logits = [0.5f32, -1.0, 3.25, f32::NEG_INFINITY, 2.0];
+    let logit_bits = logits.iter().map(|value| value.to_bits()).collect();
+    let request = SampleRequest { logit_bits, prompt: vec![1], generated: vec![2, 4], params, u: Exact::new(0.3) };
+    let drawn = alike!(|session| {
+        let drawn = session.sample(&request);
+        drawn.map(|drawn| (drawn.id, drawn.logits.iter().map(|value| value.to_bits()).collect::<Vec<_>>()))
+    });
+    assert!(matches!(drawn, Ok(_) | Err(Failure::Unsupported { .. })), "{drawn:?}");
 }
