@@ -1,7 +1,7 @@
 //! A runtime in another process, asked over its standard input and output: the asking side of [`crate::protocol`].
 //!
 //! A process loads one artifact and answers about it until the last session of the artifact is gone. Sessions are handles: they borrow a
-//! process for each request from the artifact's [`Pool`], which starts at most so many as its entry allows, and waiting for a free one counts
+//! process for each request from the artifact's `Pool`, which starts at most so many as its entry allows, and waiting for a free one counts
 //! against no deadline. A process that broke off, came too late or said something else than the protocol is killed with its group; the
 //! next request starts another, until [`MAX_DEATHS`] in a row have ended without an answer.
 

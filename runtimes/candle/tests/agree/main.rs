@@ -29,6 +29,9 @@ pub struct Case {
 }
 
 /// Holds every case to the bound `key`, and its broken twin away from it.
+///
+/// # Panics
+/// Where a case does not keep to the bound, or its twin does.
 pub fn agrees(key: &str, cases: impl Iterator<Item = Case>) {
     let bounds = Tolerances::parse(include_str!("bounds.toml")).unwrap();
     let bound = bounds.limit(key, f64::NAN).unwrap();
