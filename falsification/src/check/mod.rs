@@ -191,7 +191,7 @@ impl Check {
     }
 
     /// Keys of the bounds that it holds a runtime of this arithmetic to. What is asked of an exact runtime bit for bit has a bound for any
-    /// other, where the way to the answer is another: see [`invariance`].
+    /// other, where the way to the answer is another: see `invariance`.
     pub fn bounds_in(&self, arithmetic: Arithmetic) -> Vec<&'static str> {
         let within = if arithmetic == Arithmetic::Exact { &[] } else { invariance::within(self.id) };
         [self.bounds, within].concat()
