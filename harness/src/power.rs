@@ -26,6 +26,7 @@
 
 #![expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is on the red side of every comparison")]
 
+mod bed;
 mod bench;
 mod neighbours;
 mod plan;

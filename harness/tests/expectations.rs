@@ -4,17 +4,19 @@
 //! This executable is both sides: with `MINE` set it is the test target that somebody's runtime has, else it is the test.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use ground_truth_harness::expectation::Day;
 use ground_truth_harness::runtime::native::NativeRuntime;
 use ground_truth_harness::runtime::{Artifact, Capabilities, Failure, Format, Logits, Op, Positions, Runtime, Session};
 use libtest_mimic::{Arguments, Failed, Trial};
+use process::text;
+
+mod process;
 
 /// Which fault the runtime has: `sound`, `wrong`, `crash`, `refuse`.
 const FAULT: &str = "MINE";
-const MODEL: &str = "llama-tiny";
 /// The rows that are judged.
 const FILTER: &str = "llama-tiny::safetensors::f32::mine::F-G4-logits";
 /// One of them, with all logits in its golden.
@@ -103,12 +105,7 @@ struct Copy {
 
 impl Copy {
     fn new() -> Self {
-        let copy = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("harness lies in the workspace");
-        for part in [format!("testdata/models/{MODEL}"), "testdata/texts".to_owned(), format!("golden/{MODEL}")] {
-            copy_folder(&root.join(&part), &copy.path(&part));
-        }
-        copy
+        Self { folder: process::copy_of_model() }
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -134,33 +131,11 @@ impl Copy {
     }
 
     fn command(&self, fault: &str, filter: &str) -> Command {
-        let mut command = Command::new(std::env::current_exe().expect("this executable"));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("NEXTEST") || name.starts_with("GROUND_TRUTH_") {
-                command.env_remove(name);
-            }
-        }
+        let this = std::env::current_exe().expect("this executable");
+        let mut command = process::on_workspace(this, self.folder.path());
         // The copy stands for the package of a runtime of somebody else's as well.
-        command.arg(filter).env(FAULT, fault).env("GROUND_TRUTH_ROOT", self.folder.path()).env("CARGO_MANIFEST_DIR", self.folder.path());
+        command.arg(filter).env(FAULT, fault).env("CARGO_MANIFEST_DIR", self.folder.path());
         command
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("the folder is readable") {
-        let entry = entry.expect("the entry is readable");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("the file is copied");
-        }
     }
 }
 
@@ -354,11 +329,8 @@ fn baseline_of_a_process(copy: &Copy) -> Result<(), Failed> {
         fs::write(copy.path("theirs/runtimes.toml"), "[other]\ncommand = [\"sh\", \"theirs/adapter.sh\"]\n")
     };
     let run = |words: &[&str]| -> Result<(Option<i32>, String), Failed> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ground-truth"));
-        for variable in ["GROUND_TRUTH_MODELS", "GROUND_TRUTH_GOLDEN", "GROUND_TRUTH_ARTIFACTS", "GROUND_TRUTH_DATA"] {
-            command.env_remove(variable);
-        }
-        command.env("GROUND_TRUTH_ROOT", copy.folder.path()).env("GROUND_TRUTH_RUNTIMES", "theirs/runtimes.toml");
+        let mut command = process::on_workspace(env!("CARGO_BIN_EXE_ground-truth"), copy.folder.path());
+        command.env("GROUND_TRUTH_RUNTIMES", "theirs/runtimes.toml");
         let output = command.args(words).output()?;
         Ok((output.status.code(), text(&output)))
     };

@@ -2,10 +2,12 @@
 //! with a red exit code and name the file. A suite that stays green here proves nothing anywhere.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-const MODEL: &str = "llama-tiny";
+mod process;
+
+use process::{MODEL, text};
 
 /// A copy of one carried model, its golden and the texts.
 struct Copy {
@@ -14,12 +16,7 @@ struct Copy {
 
 impl Copy {
     fn new() -> Self {
-        let copy = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("harness lies in the workspace");
-        for part in [format!("testdata/models/{MODEL}"), "testdata/texts".to_owned(), format!("golden/{MODEL}")] {
-            copy_folder(&root.join(&part), &copy.path(&part));
-        }
-        copy
+        Self { folder: process::copy_of_model() }
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -43,14 +40,8 @@ impl Copy {
     }
 
     fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ground-truth"));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("NEXTEST") || name.starts_with("GROUND_TRUTH_") {
-                command.env_remove(name);
-            }
-        }
-        command.args(arguments).env("GROUND_TRUTH_ROOT", self.folder.path()).output().expect("the binary starts")
+        let mut command = process::on_workspace(env!("CARGO_BIN_EXE_ground-truth"), self.folder.path());
+        command.args(arguments).output().expect("the binary starts")
     }
 
     fn matrix(&self, arguments: &[&str]) -> Output {
@@ -63,23 +54,6 @@ impl Copy {
         all.extend(arguments);
         self.command(&all)
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("the folder is readable") {
-        let entry = entry.expect("the entry is readable");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("the file is copied");
-        }
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// The run is red and says so about `named`.

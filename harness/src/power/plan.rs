@@ -11,7 +11,8 @@ use ground_truth_falsification::check::{self, Breadth, Check, Per};
 use ground_truth_falsification::defect::{self, Defect, Kind};
 use ground_truth_falsification::observation::Op;
 
-use super::bench::{Bed, Bench, Plant};
+use super::bed::Bed;
+use super::bench::{Bench, Plant};
 use super::table::{Entry, Key, Table};
 use crate::defect::planted;
 use crate::golden_store::GoldenStore;

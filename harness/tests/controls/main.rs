@@ -4,11 +4,13 @@
 
 mod adapter;
 mod fidelity;
+#[path = "../process/mod.rs"]
+mod process;
 mod registry;
 mod within;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,17 +68,7 @@ fn judged(model_name: &str, only: &str, runtime: Arc<dyn Runtime>, deadlines: De
 
 /// The command, on a workspace and with runtimes of its own.
 fn ground_truth(root: &Path, runtimes: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("NEXTEST") || name.starts_with("GROUND_TRUTH_") {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).env("GROUND_TRUTH_ROOT", root).env("GROUND_TRUTH_RUNTIMES", runtimes);
+    let mut command = process::on_workspace(BINARY, root);
+    command.args(arguments).env("GROUND_TRUTH_RUNTIMES", runtimes);
     command
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

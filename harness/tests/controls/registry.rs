@@ -1,27 +1,21 @@
 //! Runtimes on trial by name: `runtimes/runtimes.toml`, `GROUND_TRUTH_RUNTIMES`, and what is wrong with either.
 
 use std::fs;
-use std::path::Path;
 
 use ground_truth_harness::roster::Settings;
 use ground_truth_harness::runtime::process::{Registry, When};
 use ground_truth_harness::runtime::{Arithmetic, Op};
 use ground_truth_harness::workspace::Workspace;
 
-use super::{BINARY, ground_truth, path, text};
+use super::process::{self, text};
+use super::{BINARY, ground_truth, path};
 
 /// A workspace that carries one model.
 struct Copy(tempfile::TempDir);
 
 impl Copy {
     fn new() -> Self {
-        let copy = Self(tempfile::tempdir().expect("a temporary folder"));
-        let workspace = Workspace::from_env();
-        for (from, to) in [(workspace.models(), "testdata/models/llama-tiny"), (workspace.golden(), "golden/llama-tiny")] {
-            copy_folder(&from.join("llama-tiny"), &copy.0.path().join(to));
-        }
-        copy_folder(&workspace.texts(), &copy.0.path().join("testdata/texts"));
-        copy
+        Self(process::copy_of_model())
     }
 
     fn write(&self, file: &str, content: &str) {
@@ -34,19 +28,6 @@ impl Copy {
         let arguments = [&["matrix", "--runtimes"], arguments].concat();
         let output = ground_truth(self.0.path(), runtimes, &arguments).output().expect("the binary starts");
         (output.status.code(), text(&output))
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("the folder is readable") {
-        let entry = entry.expect("the entry is readable");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("the file is copied");
-        }
     }
 }
 
@@ -79,7 +60,7 @@ fn what_is_not_installed_is_listed_and_red_where_all_is_required() {
     assert!(list.lines().any(|line| line == "ghost::hello: test"), "{list}");
     let mut command = ground_truth(copy.0.path(), "mine.toml", &["matrix", "--runtimes", "::F-T1"]);
     let output = command.env("GROUND_TRUTH_REQUIRE_ALL", "1").output().expect("the binary starts");
-    let text = super::text(&output);
+    let text = process::text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("matrix::runtime::ghost") && text.contains("install it: make ghost"), "{text}");
 }
