@@ -13,6 +13,7 @@
 //! | [`observe`] | answers, asked once and shared |
 //! | [`trial`], [`guard`] | one row, judged; panics as values |
 //! | [`evidence`], [`report`], [`summary`] | a record for each row, and what people read of it |
+//! | [`diagnosis`] | what is probably wrong with a cell: stage, owner, the fault of the catalogue that it looks like |
 //! | [`expectation`] | what a runtime is known to get wrong, who was told, and until when that is believed |
 //! | `defect`, [`power`] | named faults, and the tests that every check finds those it should |
 //! | [`list`] | what a folder says it is |
@@ -26,6 +27,7 @@ pub mod cell;
 pub mod cli;
 pub mod column;
 mod defect;
+pub mod diagnosis;
 pub mod escape;
 pub mod evidence;
 pub mod expectation;
