@@ -4,6 +4,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 /// The engine, without what computes with weights: a faster kernel makes no other file.
@@ -33,5 +34,8 @@ fn main() {
         file.strip_prefix(&engine).unwrap_or(&file).hash(&mut hasher);
         fs::read(&file).unwrap_or_default().hash(&mut hasher);
     }
+    let rustc = env::var_os("RUSTC").and_then(|rustc| Command::new(rustc).arg("--version").output().ok());
+    let version = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    println!("cargo::rustc-env=GROUND_TRUTH_RUSTC={}", version.lines().next().unwrap_or_default());
     println!("cargo::rustc-env=GROUND_TRUTH_CONVERTER={}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish());
 }

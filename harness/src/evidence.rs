@@ -1,6 +1,6 @@
 //! One JSON record for each judged row, under `<target>/ground-truth/<run>/`. Reporters read these and nothing else.
 //!
-//! `<run>` is `NEXTEST_RUN_ID` where nextest set it, else the start time and the process id. A record appears whole or not at all.
+//! What lies beside the records is in [`run`] and [`manifest`]; [`read`] reads all of it. A record appears whole or not at all.
 //! Schema `ground-truth/evidence/1`; a field is added with the same number, removed or given another meaning with the next:
 //!
 //! | field | holds |
@@ -21,29 +21,25 @@
 //! | `versions` | of the suite, the runtime, and of the oracle's packages |
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ground_truth_falsification::verdict::{ErrorKind, Measure, Outcome, Owner, Place, Verdict};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::escape;
 use crate::expectation::Entry;
-use crate::hashes;
+
+pub mod manifest;
+pub mod read;
+pub mod run;
+
+pub use manifest::Manifest;
+pub use run::{Kind, Run};
 
 /// The schema of a record.
 pub const SCHEMA: &str = "ground-truth/evidence/1";
 
 /// The verdict of a row that failed as an expectation said it would.
 pub const EXPECTED: &str = "expected";
-
-/// How many runs are kept. The oldest make room.
-const KEPT_RUNS: usize = 20;
-
-/// What every run's folder holds besides its records: the mark by which it is known to be ours to remove.
-const RUN_MARK: &str = ".run";
 
 /// One judged row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -226,99 +222,6 @@ impl From<&Place> for Where {
     }
 }
 
-/// The folder of one run.
-#[derive(Debug, Clone)]
-pub struct Run {
-    id: String,
-    folder: PathBuf,
-}
-
-impl Run {
-    /// The run of this process, under the output folder `out`. Nothing is created yet.
-    pub fn of_this_process(out: &Path) -> Self {
-        let nextest = std::env::var("NEXTEST_RUN_ID").ok();
-        let id = nextest.filter(|id| escape::is_plain_name(id)).unwrap_or_else(started_now);
-        Self::named(out, id)
-    }
-
-    /// The run with this id.
-    pub fn named(out: &Path, id: impl Into<String>) -> Self {
-        let id = id.into();
-        Self { folder: out.join(&id), id }
-    }
-
-    /// Its id.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Its folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Writes one record.
-    ///
-    /// # Errors
-    /// What the file system says, naming the file.
-    pub fn write(&self, record: &Record) -> Result<PathBuf, String> {
-        let path = self.folder.join(format!("{}.json", escape::plain_name(&record.name)));
-        let written = self.prepare().and_then(|()| Ok(record.to_json()?)).and_then(|text| hashes::publish_for_now(&path, text.as_bytes()));
-        written.map(|()| path.clone()).map_err(|error| format!("evidence {}: {error}", escape::line(&path.to_string_lossy())))
-    }
-
-    /// Makes the folder. Whoever makes it also removes the runs that are too many.
-    fn prepare(&self) -> io::Result<()> {
-        if self.folder.join(RUN_MARK).is_file() {
-            return Ok(());
-        }
-        fs::create_dir_all(&self.folder)?;
-        fs::write(self.folder.join(RUN_MARK), "")?;
-        if let Some(runs) = self.folder.parent() {
-            forget_old_runs(runs, &self.folder);
-        }
-        Ok(())
-    }
-}
-
-/// Removes all but the newest [`KEPT_RUNS`] runs. That one cannot be removed is no reason to fail.
-fn forget_old_runs(runs: &Path, current: &Path) {
-    let Ok(entries) = fs::read_dir(runs) else {
-        return;
-    };
-    let mut ours: Vec<(SystemTime, PathBuf)> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path != current && path.join(RUN_MARK).is_file())
-        .filter_map(|path| Some((fs::metadata(path.join(RUN_MARK)).ok()?.modified().ok()?, path)))
-        .collect();
-    ours.sort();
-    let too_many = (ours.len() + 1).saturating_sub(KEPT_RUNS);
-    for (_, path) in ours.into_iter().take(too_many) {
-        let _ = fs::remove_dir_all(path);
-    }
-}
-
-/// `<UTC date and time>-<process id>`.
-fn started_now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    format!("{}-{}", utc(seconds), std::process::id())
-}
-
-/// Seconds since 1970 as `YYYYMMDDTHHMMSSZ` (proleptic Gregorian, days counted from the first of March of year 0).
-fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
-}
-
 mod any_float {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
     use serde::de::Error;
@@ -395,36 +298,5 @@ mod tests {
         let text = record("a::b", f64::NAN).to_json().unwrap();
         assert!(text.contains(r#""observed": "NaN""#), "{text}");
         assert!(serde_json::from_str::<Record>(&text).unwrap().measures[0].observed.is_nan());
-    }
-
-    #[test]
-    fn records_of_different_rows_are_different_files() {
-        let out = tempfile::tempdir().unwrap();
-        let run = Run::named(out.path(), "one");
-        let names = ["a::b", "a::b/../../c", "a::b c", &"x".repeat(400)];
-        let paths: std::collections::BTreeSet<_> = names.iter().map(|name| run.write(&record(name, 1.0)).unwrap()).collect();
-        assert_eq!(paths.len(), names.len());
-        assert!(paths.iter().all(|path| path.parent() == Some(run.folder())));
-    }
-
-    #[test]
-    fn old_runs_make_room_and_foreign_folders_stay() {
-        let out = tempfile::tempdir().unwrap();
-        fs::create_dir_all(out.path().join("foreign")).unwrap();
-        for i in 0..KEPT_RUNS + 3 {
-            Run::named(out.path(), format!("run-{i:02}")).write(&record("a", 1.0)).unwrap();
-        }
-        let left = fs::read_dir(out.path()).unwrap().count();
-        assert_eq!(left, KEPT_RUNS + 1);
-        assert!(out.path().join("foreign").is_dir());
-        assert!(out.path().join(format!("run-{:02}", KEPT_RUNS + 2)).is_dir());
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(utc(0), "19700101T000000Z");
-        assert_eq!(utc(951_782_399), "20000228T235959Z");
-        assert_eq!(utc(951_782_400), "20000229T000000Z");
-        assert_eq!(utc(1_795_219_200), "20261121T000000Z");
     }
 }

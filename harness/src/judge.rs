@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::cell::Origin;
 use crate::escape;
-use crate::evidence::{Record, Run};
+use crate::evidence::{Kind, Record, Run};
 use crate::matrix::{Forms, Matrix, Row};
 use crate::observe::Sessions;
 use crate::report;
@@ -24,6 +24,7 @@ use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Problem, Roster, Set
 use crate::runtime::supervise::Deadlines;
 use crate::runtime::{Artifact, Format, Runtime};
 use crate::self_reference::{self, SelfReference};
+use crate::suite;
 use crate::summary::{Summary, Tally, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::Workspace;
@@ -133,13 +134,18 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
         workspace: workspace.clone(),
         runtime,
         deadlines,
-        run: Run::of_this_process(workspace.out()),
+        run: Run::of_this_process(workspace.out(), Kind::Judge),
         models: roster.models,
         reproduce: reproduce(request),
     };
     let laboratory = Laboratory::new(setup, &matrix);
     let (records, peak_memory) = judge_rows(&laboratory, &rows);
     request.runtime.end();
+    let capabilities = request.runtime.capabilities();
+    suite::manifest(workspace, laboratory.run(), "judge", &roster.entries, judging_threads(), begin.elapsed())
+        .counting(&[(format!("{} {}", capabilities.name, capabilities.version), &matrix, &records)])
+        .write(laboratory.run())
+        .map_err(|reason| unjudged(reason, "make room for what was judged, or let the folder be written"))?;
     Ok(Judged {
         records,
         not_tested: left_out.iter().map(|check| format!("{}: {}", check.id, check.sentence)).collect(),
@@ -225,9 +231,8 @@ fn judge_rows(laboratory: &Laboratory, rows: &[&Row]) -> (Vec<Record>, Option<u6
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(rows.len()));
     let peak = Mutex::new(None);
-    let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..judging_threads() {
             scope.spawn(|| {
                 while let Some((i, row)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| rows.get(i).map(|row| (i, row))) {
                     let record = laboratory.judge(row);
@@ -242,6 +247,11 @@ fn judge_rows(laboratory: &Laboratory, rows: &[&Row]) -> (Vec<Record>, Option<u6
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(i, _)| *i);
     (done.into_iter().map(|(_, record)| record).collect(), peak.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// How many rows are judged at once.
+fn judging_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn reproduce(request: &Request<'_>) -> Box<dyn Fn(&str) -> String + Send + Sync> {

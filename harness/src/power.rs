@@ -42,7 +42,7 @@ use std::time::Instant;
 use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
 use libtest_mimic::{Arguments, Failed, FormatSetting, Trial};
 
-use crate::evidence::{Axes, Claim, Record, Run};
+use crate::evidence::{Axes, Claim, Kind, Record, Run};
 use crate::roster::{Roster, Settings};
 use crate::workspace::Workspace;
 use crate::{escape, guard, report};
@@ -118,7 +118,7 @@ pub fn main() -> ExitCode {
         plan,
         table,
         blessing,
-        run: Run::of_this_process(workspace.out()),
+        run: Run::of_this_process(workspace.out(), Kind::Power),
         reds: Mutex::default(),
         separations: Mutex::default(),
     });

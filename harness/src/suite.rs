@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Conclusion, Failed, FormatSetting, Trial};
 
 use crate::escape;
-use crate::evidence::{Record, Run};
+use crate::evidence::{Kind, Record, Run};
 use crate::expectation::{self, Expectations, baseline};
 use crate::matrix::{Matrix, Row, Task};
 use crate::report;
@@ -21,8 +21,10 @@ use crate::summary::{Summary, Tally, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::{ROOT_VARIABLE, Workspace};
 
+mod ending;
 mod registered;
 
+pub(crate) use ending::manifest;
 pub use registered::TARGET as REGISTERED_TARGET;
 
 /// The test target of this workspace.
@@ -172,7 +174,7 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
         roster.problems.push(Problem::new(format!("variable::{DEADLINE_VARIABLE}"), "a number of seconds", reason));
         Deadlines::default()
     });
-    let run = Run::of_this_process(workspace.out());
+    let run = Run::of_this_process(workspace.out(), Kind::Matrix);
     let mut benches = Vec::with_capacity(runtimes.len());
     for OnTrial { runtime, rows, beside, baseline } in runtimes {
         let capabilities = runtime.capabilities();
@@ -224,11 +226,15 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
     if arguments.format.is_none() && !arguments.list {
         arguments.quiet = true;
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut conclusion = libtest_mimic::run(&arguments, trials);
     for bench in &benches {
         bench.runtime.end();
     }
     if !arguments.list && !under_nextest {
+        if let Err(reason) = ending::write(&workspace, &run, target, &benches, &roster.entries, &arguments, begin.elapsed()) {
+            eprintln!("error: {reason}");
+            conclusion.num_failed += 1;
+        }
         print_last(&arguments, &benches, &workspace.show(run.folder()), begin.elapsed());
     }
     conclusion
