@@ -68,8 +68,14 @@ fn row_body(heads: Heads, seen: Seen<'_>, position: usize, q: &[f32], scores: &m
     for (h, (q, out)) in q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate() {
         let kv = h / (n_heads / n_kv_heads) * head_dim;
         scores.clear();
-        for k in keys.chunks_exact(width) {
-            let [dot] = dots(q, [&k[kv..][..head_dim]]);
+        let key = |k| &keys[k * width + kv..][..head_dim];
+        let seen = position + 1 - first;
+        let whole = seen - seen % 4;
+        for k in (0..whole).step_by(4) {
+            scores.extend(dots(q, [key(k), key(k + 1), key(k + 2), key(k + 3)]).map(|dot| f64::from(dot) * scale));
+        }
+        for k in whole..seen {
+            let [dot] = dots(q, [key(k)]);
             scores.push(f64::from(dot) * scale);
         }
         softmax(scores);

@@ -4,8 +4,88 @@
 //! with `n / 16`, not with `n`. A product and a sum are two roundings: nothing here asks for a fused one, and the compiler
 //! does not make one of its own accord.
 
+use super::{Isa, Kind, per_isa};
+
 /// Accumulators of a sum.
 pub(super) const LANES: usize = 16;
+
+/// Sums along each side of a [`tile`].
+pub(super) const SIDE: usize = 4;
+
+/// Sixteen sums of products, `tile[r][c]` of `x[r]` and `w[c]`, all of one length: each number is read once for four products.
+///
+/// # Panics
+/// If the rows are not of one length.
+#[inline]
+pub(super) fn tile(isa: Isa, w: [&[f32]; SIDE], x: [&[f32]; SIDE]) -> [[f32; SIDE]; SIDE] {
+    let n = w[0].len();
+    assert!(w.iter().chain(&x).all(|row| row.len() == n), "rows of one length");
+    let mut sums = [[0f32; SIDE]; SIDE];
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` of this kind is made by `Isa` alone, after it detected AVX-512.
+        Kind::Avx512 => sums = unsafe { wide::tile(w, x) },
+        _ => narrow(isa, w, x, &mut sums),
+    }
+    sums
+}
+
+per_isa! {
+    fn narrow(w: [&[f32]; SIDE], x: [&[f32]; SIDE], sums: &mut [[f32; SIDE]; SIDE]) = narrow_body;
+}
+
+#[inline(always)]
+fn narrow_body(w: [&[f32]; SIDE], x: [&[f32]; SIDE], sums: &mut [[f32; SIDE]; SIDE]) {
+    for (sums, x) in sums.iter_mut().zip(x) {
+        *sums = dots(x, w);
+    }
+}
+
+/// The tile in registers of sixteen numbers. Written out, because the compiler keeps sixteen accumulators on the stack and adds up each of
+/// them alone: a fifth of the speed.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use std::arch::x86_64::*;
+
+    use super::{LANES, SIDE};
+
+    /// [`super::tile`]; rows are of one length.
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(super) fn tile(w: [&[f32]; SIDE], x: [&[f32]; SIDE]) -> [[f32; SIDE]; SIDE] {
+        let n = w[0].len();
+        let mut sums = [[_mm512_setzero_ps(); SIDE]; SIDE];
+        for k in (0..n).step_by(LANES) {
+            // Past the end zeros are read: a product of zeros changes no sum.
+            let mask = if n - k < LANES { (1 << (n - k)) - 1 } else { __mmask16::MAX };
+            // SAFETY: the mask ends where the row does.
+            let block = |row: &[f32]| unsafe { _mm512_maskz_loadu_ps(mask, row.as_ptr().add(k)) };
+            let w = [block(w[0]), block(w[1]), block(w[2]), block(w[3])];
+            for r in 0..SIDE {
+                let x = block(x[r]);
+                for c in 0..SIDE {
+                    sums[r][c] = _mm512_add_ps(sums[r][c], _mm512_mul_ps(w[c], x));
+                }
+            }
+        }
+        [trees(sums[0]), trees(sums[1]), trees(sums[2]), trees(sums[3])]
+    }
+
+    /// [`super::tree`] of four at once.
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn trees([a, b, c, d]: [__m512; SIDE]) -> [f32; SIDE] {
+        // A register is four quarters. Lower half plus upper half, of two sums side by side.
+        let halves = |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b));
+        let (ab, cd) = (halves(a, b), halves(c, d));
+        // Lower quarter plus upper quarter, of all four: one quarter each is left.
+        let quarters = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        let pairs = _mm512_add_ps(quarters, _mm512_permute_ps::<0x4E>(quarters));
+        let sums = _mm512_add_ps(pairs, _mm512_permute_ps::<0xB1>(pairs));
+        let mut out = [0f32; LANES];
+        // SAFETY: sixteen numbers fit.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sums) };
+        [out[0], out[4], out[8], out[12]]
+    }
+}
 
 /// `R` sums of products at once: `w` with each of `x`, all of one length.
 ///
@@ -73,7 +153,7 @@ pub(super) fn naive_dot(w: &[f32], x: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Isa, per_isa, seeds};
+    use super::super::seeds;
     use super::*;
 
     per_isa! {
@@ -95,6 +175,12 @@ mod tests {
             let w = seeds::values(n as u64, n);
             let x: Vec<Vec<f32>> = (0..4).map(|r| seeds::values(100 + r, n)).collect();
             for isa in Isa::all() {
+                let rows: [&[f32]; SIDE] = std::array::from_fn(|r| x[r].as_slice());
+                for (r, sums) in tile(isa, rows, [&w, rows[0], rows[1], rows[2]]).iter().enumerate() {
+                    let by = [&w, rows[0], rows[1], rows[2]][r];
+                    let naive: Vec<f32> = rows.iter().map(|row| naive_dot(row, by)).collect();
+                    assert_eq!(seeds::bits(sums), seeds::bits(&naive), "length {n}, {isa:?}, row {r} of a tile");
+                }
                 let mut sums = [f32::NAN; 4];
                 four(isa, &w, [&x[0], &x[1], &x[2], &x[3]], &mut sums);
                 let naive: Vec<f32> = x.iter().map(|x| naive_dot(&w, x)).collect();

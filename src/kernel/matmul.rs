@@ -5,7 +5,7 @@
 //! `(in, out)`: its columns are turned into rows on the way into the scratch, so that the sum is the same sum. Activations are never
 //! quantized. Cost: `rows * n_in * n_out` products, and one decoding of the weights for every 32 rows.
 
-use super::lanes::{LANES, dots};
+use super::lanes::{LANES, SIDE, dots, tile};
 use super::widen::{Float, widen};
 use super::{Isa, per_isa};
 use crate::{Dtype, quant};
@@ -18,8 +18,6 @@ const PANEL: usize = 4;
 const PANEL_TURNED: usize = 16;
 /// Columns that are summed together where weights lie `(in, out)` and are not turned.
 const PANEL_STRAIGHT: usize = 64;
-/// Rows of activations that are multiplied together with one weight row; also the reverse.
-const TOGETHER: usize = 4;
 /// Products below which a second thread costs more than it saves.
 const PARALLEL: usize = 1 << 17;
 
@@ -153,7 +151,7 @@ pub fn matmul(isa: Isa, parallel: bool, w: Weights<'_>, x: &[f32], y: &mut [f32]
     let threads = if parallel && rows * w.n_in * w.n_out >= PARALLEL { rayon::current_num_threads() } else { 1 };
     if threads == 1 {
         for (x, y) in x.chunks(BLOCK_ROWS * w.n_in).zip(y.chunks_mut(BLOCK_ROWS * w.n_out)) {
-            block(isa, w, 0, w.n_out, x, y);
+            block(isa, isa, w, 0, w.n_out, x, y);
         }
         return;
     }
@@ -161,24 +159,26 @@ pub fn matmul(isa: Isa, parallel: bool, w: Weights<'_>, x: &[f32], y: &mut [f32]
     if rows >= threads {
         let share = rows.div_ceil(threads).min(BLOCK_ROWS);
         let shares = y.par_chunks_mut(share * w.n_out).zip(x.par_chunks(share * w.n_in));
-        shares.for_each(|(y, x)| block(isa, w, 0, w.n_out, x, y));
+        shares.for_each(|(y, x)| block(isa, isa, w, 0, w.n_out, x, y));
     } else {
         let share = w.n_out.div_ceil(threads).next_multiple_of(PANEL_TURNED);
         for (x, y) in x.chunks(w.n_in).zip(y.chunks_mut(w.n_out)) {
-            y.par_chunks_mut(share).enumerate().for_each(|(i, y)| block(isa, w, i * share, y.len(), x, y));
+            y.par_chunks_mut(share).enumerate().for_each(|(i, y)| block(isa, isa, w, i * share, y.len(), x, y));
         }
     }
 }
 
 per_isa! {
     /// Columns `first..first + n` of the product: `x (rows, n_in)` to `y (rows, n)`.
-    fn block(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) = block_body;
+    ///
+    /// Tiles are computed by the instructions of `tiles`, everything else by those that this is compiled for.
+    fn block(tiles: Isa, w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) = block_body;
 }
 
 #[inline(always)]
-fn block_body(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) {
+fn block_body(tiles: Isa, w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) {
     if let (Layout::InOut, Stored::Float(float)) = (w.layout, w.stored)
-        && x.len() < TOGETHER * w.n_in
+        && x.len() < SIDE * w.n_in
     {
         for (x, y) in x.chunks_exact(w.n_in).zip(y.chunks_exact_mut(n)) {
             let (panels, rest) = y.as_chunks_mut::<PANEL_STRAIGHT>();
@@ -205,32 +205,37 @@ fn block_body(w: Weights<'_>, first: usize, n: usize, x: &[f32], y: &mut [f32]) 
                 rows.iter_mut().zip(scratch.chunks_exact(w.n_in)).for_each(|(row, w)| *row = w);
             }
         }
-        columns(&rows[..n_panel], x, &mut y[j..], n);
+        columns(tiles, &rows[..n_panel], x, &mut y[j..], n);
     }
 }
 
 /// Columns of the product from as many weight rows; a row of `y` is `stride` long.
 #[inline(always)]
-fn columns(w: &[&[f32]], x: &[f32], y: &mut [f32], stride: usize) {
+fn columns(tiles: Isa, w: &[&[f32]], x: &[f32], y: &mut [f32], stride: usize) {
     let n_in = w[0].len();
     let rows = x.len() / n_in;
     let x = |r: usize| &x[r * n_in..(r + 1) * n_in];
-    let whole = rows - rows % TOGETHER;
-    for (i, w) in w.iter().enumerate() {
-        for r in (0..whole).step_by(TOGETHER) {
-            let sums = dots(w, [x(r), x(r + 1), x(r + 2), x(r + 3)]);
-            for (t, sum) in sums.into_iter().enumerate() {
-                y[(r + t) * stride + i] = sum;
+    let whole = rows - rows % SIDE;
+    let (quads, rest) = w.as_chunks::<SIDE>();
+    for r in (0..whole).step_by(SIDE) {
+        let x = [x(r), x(r + 1), x(r + 2), x(r + 3)];
+        for (i, quad) in quads.iter().enumerate() {
+            for (t, sums) in tile(tiles, *quad, x).iter().enumerate() {
+                y[(r + t) * stride + SIDE * i..][..SIDE].copy_from_slice(sums);
+            }
+        }
+        for (i, w) in rest.iter().enumerate() {
+            for (t, sum) in dots(w, x).into_iter().enumerate() {
+                y[(r + t) * stride + SIDE * quads.len() + i] = sum;
             }
         }
     }
     for r in whole..rows {
         let y = &mut y[r * stride..][..w.len()];
-        let (quads, rest) = w.as_chunks::<TOGETHER>();
-        for (y, quad) in y.chunks_exact_mut(TOGETHER).zip(quads) {
+        for (y, quad) in y.chunks_exact_mut(SIDE).zip(quads) {
             y.copy_from_slice(&dots(x(r), *quad));
         }
-        for (y, w) in y[TOGETHER * quads.len()..].iter_mut().zip(rest) {
+        for (y, w) in y[SIDE * quads.len()..].iter_mut().zip(rest) {
             *y = dots(x(r), [w])[0];
         }
     }
