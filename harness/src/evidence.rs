@@ -16,6 +16,7 @@
 //! | `place` | `stage`, `tensor`, `position`, `token` |
 //! | `owner`, `reproduce` | who most likely acts; the command that judges this row again |
 //! | `asked` | every question put to the runtime, as op and digest |
+//! | `flags` | what is worth a look and reddens nothing: a slow answer, a perplexity far above the published model's; absent where there is none |
 //! | `expectation` | the entry of `expectations/<runtime>.toml` about this row, and whether it was `met`; absent where there is none |
 //! | `duration_ms` | wall time, waiting for shared observations included |
 //! | `versions` | of the suite, the runtime, and of the oracle's packages |
@@ -37,6 +38,9 @@ pub use run::{Kind, Run};
 
 /// The schema of a record.
 pub const SCHEMA: &str = "ground-truth/evidence/1";
+
+/// What a row says that was not judged because the run had been halted, before the name of what halted it.
+pub const HALTED: &str = "halted by ";
 
 /// The verdict of a row that failed as an expectation said it would.
 pub const EXPECTED: &str = "expected";
@@ -78,6 +82,9 @@ pub struct Record {
     pub reproduce: String,
     /// The questions that were asked.
     pub asked: Vec<String>,
+    /// Warnings: worth a look, and no verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
     /// What was expected to fail about this row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expectation: Option<Entry>,
@@ -175,6 +182,7 @@ impl Record {
             owner: Owner::name(verdict.owner).to_owned(),
             reproduce: String::new(),
             asked: Vec::new(),
+            flags: Vec::new(),
             expectation: None,
             duration_ms: 0.0,
             versions: Versions { suite: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() },
@@ -194,6 +202,11 @@ impl Record {
     /// Whether the row reddens the run.
     pub fn is_red(&self) -> bool {
         !self.is_green() && !self.is_expected()
+    }
+
+    /// Whether the row was not judged because the run had been halted.
+    pub fn is_halted(&self) -> bool {
+        self.behind_gate && self.observed.starts_with(HALTED)
     }
 
     /// Whether the claim was refuted, as opposed to not judged.

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::cell::Origin;
 use crate::escape;
 use crate::evidence::{Kind, Record, Run};
+use crate::gate::{self, Line};
 use crate::matrix::{Forms, Matrix, Row};
 use crate::observe::Sessions;
 use crate::report;
@@ -138,7 +139,10 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
         models: roster.models,
         reproduce: reproduce(request),
     };
-    let laboratory = Laboratory::new(setup, &matrix);
+    let line = Line::from_env().map_err(|reason| {
+        unjudged(format!("{}: {reason}", gate::VARIABLE), "name claims and checks, separated by commas, or unset the variable")
+    })?;
+    let laboratory = Laboratory::new(setup, &matrix).on(Arc::new(line));
     let (records, peak_memory) = judge_rows(&laboratory, &rows);
     request.runtime.end();
     let capabilities = request.runtime.capabilities();

@@ -23,6 +23,7 @@
 //!
 //! A datum walks one way: roster, matrix, artifact, runtime, observation, check, verdict, evidence, reporters.
 
+pub mod andon;
 pub mod cell;
 pub mod cli;
 pub mod column;
@@ -33,7 +34,8 @@ pub mod evidence;
 pub mod expectation;
 #[cfg(test)]
 mod fixture;
-pub mod given;
+pub mod gate;
+mod given;
 pub mod golden_store;
 pub mod guard;
 pub mod hashes;

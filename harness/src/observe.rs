@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ground_truth_falsification::observation::{Answer, Answers, Failure, Logits, Mode, Positions, Question};
 use sha2::{Digest, Sha256};
@@ -204,12 +204,13 @@ pub struct Observer<'a> {
     /// Where answers about the artifact as a whole are remembered, if that is another memory.
     of_artifact: &'a Memory,
     asked: Mutex<BTreeSet<String>>,
+    longest: Mutex<Duration>,
 }
 
 impl<'a> Observer<'a> {
     /// An observer of `sessions` that shares `memory` with others.
     pub fn new(sessions: &'a Sessions, memory: &'a Memory) -> Self {
-        Self { sessions, memory, of_artifact: memory, asked: Mutex::default() }
+        Self { sessions, memory, of_artifact: memory, asked: Mutex::default(), longest: Mutex::default() }
     }
 
     /// The same, with what is asked of the artifact as a whole remembered where all prompts of a cell find it.
@@ -223,12 +224,23 @@ impl<'a> Observer<'a> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.iter().cloned().collect()
     }
+
+    /// The longest time that the runtime took for an answer to a question which nobody had asked before.
+    pub fn longest(&self) -> Duration {
+        *self.longest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Answers for Observer<'_> {
     fn ask(&self, question: &Question) -> Observed {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(short_name(question));
-        let observe = || self.sessions.ask(question).map(Arc::new);
+        let observe = || {
+            let begin = Instant::now();
+            let answer = self.sessions.ask(question).map(Arc::new);
+            let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
+            *longest = (*longest).max(begin.elapsed());
+            answer
+        };
         match question {
             Question::Logits { mode: Mode::Again(_), .. } => observe(),
             Question::Metadata | Question::Tensors | Question::Container => self.of_artifact.recall(question, observe),
@@ -246,7 +258,6 @@ fn short_name(question: &Question) -> String {
 mod tests {
     use super::*;
     use crate::runtime::{Capabilities, Format, Metadata};
-    use std::time::Duration;
 
     /// Counts what it is asked. Logits are as many zeros as `ids` says in megabytes; `metadata` hangs, `tensors` panics.
     #[derive(Default, Clone)]

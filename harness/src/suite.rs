@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Conclusion, Failed, FormatSetting, Trial};
 
+use crate::andon::{Board, Stage};
 use crate::escape;
 use crate::evidence::{Kind, Record, Run};
 use crate::expectation::{self, Expectations, baseline};
+use crate::gate::{self, Line};
 use crate::matrix::{Matrix, Row, Task};
 use crate::report;
 use crate::roster::{Problem, Roster, Settings};
@@ -174,6 +176,10 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
         roster.problems.push(Problem::new(format!("variable::{DEADLINE_VARIABLE}"), "a number of seconds", reason));
         Deadlines::default()
     });
+    let line = Arc::new(Line::from_env().unwrap_or_else(|reason| {
+        roster.problems.push(Problem::new(format!("variable::{}", gate::VARIABLE), "claims and checks, separated by commas", reason));
+        Line::default()
+    }));
     let run = Run::of_this_process(workspace.out(), Kind::Matrix);
     let mut benches = Vec::with_capacity(runtimes.len());
     for OnTrial { runtime, rows, beside, baseline } in runtimes {
@@ -201,7 +207,7 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
         benches.push(Bench {
             heading: format!("{} {}", capabilities.name, capabilities.version),
             runtime,
-            laboratory: Arc::new(Laboratory::new(setup, &matrix).expecting(expectations)),
+            laboratory: Arc::new(Laboratory::new(setup, &matrix).expecting(expectations).on(Arc::clone(&line))),
             matrix,
             ledger: Arc::default(),
             asked,
@@ -210,7 +216,8 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
     }
     refuse_equal_names(&mut benches);
     let under_nextest = std::env::var_os("NEXTEST").is_some();
-    let mut trials: Vec<Trial> = benches.iter().flat_map(|bench| bench.trials(under_nextest)).collect();
+    let board: SharedBoard = Arc::default();
+    let mut trials: Vec<Trial> = benches.iter().flat_map(|bench| bench.trials(&board, under_nextest)).collect();
     if !arguments.exact && !arguments.list {
         keep_problems(&mut arguments, &benches, &mut trials);
     }
@@ -226,7 +233,13 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
     if arguments.format.is_none() && !arguments.list {
         arguments.quiet = true;
     }
-    let mut conclusion = libtest_mimic::run(&arguments, trials);
+    let watched = arguments.quiet && arguments.logfile.is_none() && !under_nextest && Board::is_watched();
+    if !arguments.list && !under_nextest && judged.len() > 1 {
+        let rows = benches.iter().flat_map(|bench| bench.matrix.rows.iter().map(move |row| (bench, row)));
+        let rows = rows.filter(|(_, row)| judged.contains(&row.name)).map(|(bench, row)| (bench.line_of(row), Stage::of(&row.task)));
+        let _ = board.set(Board::new(rows, watched));
+    }
+    let mut conclusion = run_under(&board, watched, &mut arguments, trials);
     for bench in &benches {
         bench.runtime.end();
     }
@@ -240,11 +253,42 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
     conclusion
 }
 
+/// Runs the trials under the board. Its lines and libtest's dots would write over each other: where the board is watched, what libtest says
+/// is kept aside until the board is done.
+fn run_under(board: &SharedBoard, watched: bool, arguments: &mut Arguments, trials: Vec<Trial>) -> Conclusion {
+    let aside = watched.then(tempfile::NamedTempFile::new).and_then(Result::ok);
+    if let Some(aside) = &aside {
+        arguments.logfile = Some(aside.path().to_string_lossy().into_owned());
+    }
+    let conclusion = libtest_mimic::run(arguments, trials);
+    if let Some(board) = board.get() {
+        board.end();
+    }
+    if let Some(said) = aside.and_then(|aside| std::fs::read_to_string(aside.path()).ok()) {
+        print!("{}", said.find("\nfailures:").or_else(|| said.find("\ntest result:")).map_or(said.as_str(), |at| &said[at..]));
+    }
+    conclusion
+}
+
+/// The board, hung up when it is known which rows will be judged.
+type SharedBoard = Arc<OnceLock<Board>>;
+
 impl Bench {
-    fn trials(&self, under_nextest: bool) -> Vec<Trial> {
+    /// The line of the board that a row belongs to.
+    fn line_of(&self, row: &Row) -> String {
+        match row.task.cell() {
+            None => "lists".to_owned(),
+            Some((cell, _)) => {
+                let cell = &self.matrix.cells[cell];
+                format!("{} in {}", cell.artifact.model, cell.runtime)
+            }
+        }
+    }
+
+    fn trials(&self, board: &SharedBoard, under_nextest: bool) -> Vec<Trial> {
         // What cannot be tested of a runtime that waits to be asked is counted; as an ignored trial it would be run with the others.
         let rows = self.matrix.rows.iter().filter(|row| !(self.asked && row.not_tested.is_some()));
-        rows.map(|row| trial(row, self, under_nextest)).collect()
+        rows.map(|row| trial(row, self, board, under_nextest)).collect()
     }
 }
 
@@ -278,11 +322,15 @@ fn keep_problems(arguments: &mut Arguments, benches: &[Bench], trials: &mut Vec<
 }
 
 /// A row as libtest sees it. The panic hook and `catch_unwind` are inside: a panic is a verdict like any other.
-fn trial(row: &Row, bench: &Bench, under_nextest: bool) -> Trial {
+fn trial(row: &Row, bench: &Bench, board: &SharedBoard, under_nextest: bool) -> Trial {
     let (laboratory, ledger, task) = (Arc::clone(&bench.laboratory), Arc::clone(&bench.ledger), row.clone());
+    let (board, line) = (Arc::clone(board), bench.line_of(row));
     let body = move || -> Result<(), Failed> {
         let record = laboratory.judge(&task);
         let failure = record.is_red().then(|| report::failure(&record));
+        if let Some(said) = board.get().and_then(|board| board.enter(&line, Stage::of(&task.task), &record)) {
+            eprintln!("{said}");
+        }
         ledger.enter(record);
         match failure {
             None => Ok(()),

@@ -131,6 +131,7 @@ impl Summary<'_> {
         self.cost(&mut text);
         let _ = writeln!(text, "evidence      {}", self.evidence);
         self.expected(&mut text);
+        self.flagged(&mut text);
         self.red(&mut text);
         text + &self.verdict()
     }
@@ -284,16 +285,32 @@ impl Summary<'_> {
         }
     }
 
+    /// Warnings, which redden nothing.
+    fn flagged(&self, text: &mut String) {
+        let flagged: Vec<&Record> = self.records.iter().filter(|record| !record.flags.is_empty()).collect();
+        if let Some(first) = flagged.first() {
+            let (name, flag) = (line(&first.name), report::shorten(&line(&first.flags.join("; ")), 120));
+            let others = if flagged.len() > 1 { ", and others in the evidence" } else { "" };
+            let _ = writeln!(text, "flagged       {}, no failure: {name}: {flag}{others}", count(flagged.len(), "row"));
+        }
+    }
+
     fn red(&self, text: &mut String) {
+        let halted: Vec<&Record> = self.records.iter().filter(|record| record.is_halted()).collect();
+        if let Some(first) = halted.first() {
+            let _ =
+                writeln!(text, "halted        {} not judged: {}", count(halted.len(), "row"), report::shorten(&line(&first.observed), 200));
+        }
         let behind = |record: &Record| record.axes.as_ref().filter(|_| record.behind_gate).map(|axes| cell_of(&record.name, &axes.check));
         let mut behind_gates: BTreeMap<String, usize> = BTreeMap::new();
-        for cell in self.records.iter().filter(|record| record.is_red()).filter_map(behind) {
+        let red_rows = || self.records.iter().filter(|record| record.is_red() && !record.is_halted());
+        for cell in red_rows().filter_map(behind) {
             *behind_gates.entry(cell).or_default() += 1;
         }
         // A gate's own row stands for the rows behind it; where it was filtered out, the first of them does.
         let mut told = BTreeSet::new();
         let mut red: Vec<(&Record, usize)> = Vec::new();
-        for record in self.records.iter().filter(|record| record.is_red()) {
+        for record in red_rows() {
             let gate = record.axes.as_ref().is_some_and(|axes| axes.check == matrix::GATE);
             let cell = match behind(record) {
                 Some(cell) => cell,

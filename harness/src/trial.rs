@@ -15,8 +15,9 @@ use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
 
 use crate::cell::Cell;
 use crate::escape;
-use crate::evidence::{Axes, Claim, Record, Run};
+use crate::evidence::{Axes, Claim, HALTED, Record, Run};
 use crate::expectation::{Expectations, Gate};
+use crate::gate::{self, Line};
 use crate::guard;
 use crate::list;
 use crate::matrix::{self, Matrix, Row, Subject, Task};
@@ -61,12 +62,20 @@ pub struct Laboratory {
     cells: Vec<Arc<Cell>>,
     models: Vec<ModelFolder>,
     expectations: Expectations,
+    line: Arc<Line>,
     run: Run,
     reproduce: Box<dyn Fn(&str) -> String + Send + Sync>,
     open: Mutex<HashMap<usize, Arc<OpenCell>>>,
     desks: Mutex<HashMap<String, Arc<Desk>>>,
     /// Rows still to come that share something.
     to_come: Mutex<BTreeMap<Shared, usize>>,
+}
+
+/// What judging a row leaves besides its verdict.
+#[derive(Default)]
+struct Notes {
+    asked: Vec<String>,
+    flags: Vec<String>,
 }
 
 /// What rows share.
@@ -109,6 +118,7 @@ impl Laboratory {
             }),
             models: setup.models,
             expectations: Expectations::default(),
+            line: Arc::default(),
             run: setup.run,
             reproduce: setup.reproduce,
             open: Mutex::default(),
@@ -121,6 +131,13 @@ impl Laboratory {
     #[must_use]
     pub fn expecting(mut self, expectations: Expectations) -> Self {
         self.expectations = expectations;
+        self
+    }
+
+    /// The same, on a line that other laboratories stand on too.
+    #[must_use]
+    pub fn on(mut self, line: Arc<Line>) -> Self {
+        self.line = line;
         self
     }
 
@@ -142,13 +159,16 @@ impl Laboratory {
     /// Judges a row and writes its evidence.
     pub fn judge(&self, row: &Row) -> Record {
         let begin = Instant::now();
-        let mut asked = Vec::new();
-        let mut verdict = guard::catch(|| self.verdict(row, &mut asked))
+        let mut notes = Notes::default();
+        let halted = self.line.stopped().map(|by| Verdict::error(ErrorKind::Gate, "a run that goes on", format!("{HALTED}{by}")));
+        let is_halted = halted.is_some();
+        let mut verdict = halted
+            .map_or_else(|| guard::catch(|| self.verdict(row, &mut notes)), Ok)
             .unwrap_or_else(|panic| Verdict::error(ErrorKind::Crash, "a verdict", panic.to_string()).owned_by(Owner::Runtime));
         let mut gate = None;
         if let Some((cell, subject)) = row.task.cell() {
             // Asked while the cell is still open, so that the answer is there and not made again.
-            if verdict.error == Some(ErrorKind::Gate) && row.not_tested.is_none() {
+            if verdict.error == Some(ErrorKind::Gate) && row.not_tested.is_none() && !is_halted {
                 let closed = guard::catch(|| self.golden(cell).err()).ok().flatten();
                 gate = closed.map(|closed| Gate::of(&self.cells[cell].name, closed.kind));
             }
@@ -160,7 +180,7 @@ impl Laboratory {
         }
         let mut record = Record::of(self.run.id(), &row.name, &verdict);
         record.claim = claim;
-        record.asked = asked;
+        (record.asked, record.flags) = (notes.asked, notes.flags);
         record.reproduce = (self.reproduce)(&row.name);
         record.duration_ms = begin.elapsed().as_secs_f64() * 1e3;
         self.place_in_matrix(row, &mut record);
@@ -169,7 +189,9 @@ impl Laboratory {
             record.verdict = "error".to_owned();
             record.error = Some("evidence".to_owned());
             record.observed = error;
+            self.line.stop(format!("{}: {}", row.name, record.observed));
         }
+        self.line.pass(&record);
         record
     }
 
@@ -178,7 +200,7 @@ impl Laboratory {
         &self.run
     }
 
-    fn verdict(&self, row: &Row, asked: &mut Vec<String>) -> Verdict {
+    fn verdict(&self, row: &Row, notes: &mut Notes) -> Verdict {
         if let Some(reason) = &row.not_tested {
             return Verdict::error(ErrorKind::Gate, "a model to judge", reason.clone()).owned_by(Owner::File);
         }
@@ -188,9 +210,9 @@ impl Laboratory {
                 Ok(golden) => gate_verdict(&golden.index, &self.cells[*cell]),
                 Err(closed) => Verdict::error(closed.kind, "no complaint", closed.reason).owned_by(closed.owner),
             },
-            Task::Conversion { cell } => self.conversion(*cell),
+            Task::Conversion { cell } => self.conversion(*cell, notes),
             Task::List { cell } => self.behind_gate(*cell, |golden| Ok(self.listing(*cell, golden))),
-            Task::Check { cell, check, subject } => self.behind_gate(*cell, |golden| self.check(*cell, check, *subject, golden, asked)),
+            Task::Check { cell, check, subject } => self.behind_gate(*cell, |golden| self.check(*cell, check, *subject, golden, notes)),
         }
     }
 
@@ -223,7 +245,7 @@ impl Laboratory {
     }
 
     /// The row of F-G3: the model becomes this column and loads there.
-    fn conversion(&self, place: usize) -> Verdict {
+    fn conversion(&self, place: usize, notes: &mut Notes) -> Verdict {
         if let Some(reason) = &self.cells[place].entry.refused {
             return behind(matrix::GATE, reason, Owner::File);
         }
@@ -232,7 +254,10 @@ impl Laboratory {
             return behind(matrix::GATE, &closed.reason, closed.owner);
         }
         let expected = "a conversion and a loading without a complaint";
-        match open.made().and_then(|made| open.loaded().map(|_| made)) {
+        let begin = Instant::now();
+        let made = open.made();
+        notes.flags.extend(gate::slow_conversion(begin.elapsed()));
+        match made.and_then(|made| open.loaded().map(|_| made)) {
             Ok(made) => {
                 let stored = made.stored.as_ref();
                 let (bytes, files) = stored.map_or((0, 0), |stored| (stored.bytes, stored.n_files));
@@ -253,7 +278,7 @@ impl Laboratory {
         check: &'static Check,
         subject: Subject,
         golden: &Arc<ModelGolden>,
-        asked: &mut Vec<String>,
+        notes: &mut Notes,
     ) -> Result<Verdict, String> {
         let open = self.open(cell);
         let (sharing, of_cell) = (open.subject(shared(subject)), open.subject(Subject::Cell));
@@ -294,7 +319,13 @@ impl Laboratory {
         let sessions = open.loaded().map_err(|closed| closed.reason)?;
         let observer = Observer::new(&sessions, &sharing.memory).with_artifact(&of_cell.memory);
         let verdict = check.judge(&case, &observer);
-        *asked = observer.asked();
+        notes.asked = observer.asked();
+        notes.flags.extend(gate::slow_answer(observer.longest()));
+        if let Some(published) = perplexity {
+            let published = (published.sum_nll.get() / published.tokens as f64).exp();
+            let found = verdict.measures.iter().find(|measure| measure.name == "perplexity");
+            notes.flags.extend(found.and_then(|found| gate::worse_perplexity(found.observed, published)));
+        }
         Ok(verdict)
     }
 

@@ -332,3 +332,28 @@ fn no_two_rows_share_an_observation_and_a_bound() {
         }
     }
 }
+
+#[test]
+fn a_raised_gate_halts_what_comes_after_and_keeps_what_ran() {
+    let copy = Copy::new();
+    let rows = ["--test-threads=1", "::native::F-G1"];
+    let halting = |names: &str| {
+        let mut command = process::on_workspace(env!("CARGO_BIN_EXE_ground-truth"), copy.folder.path());
+        command.arg("matrix").args(rows).env("GROUND_TRUTH_HALT", names).output().expect("the binary starts")
+    };
+    let sound = halting("F-G1,CANARY");
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound));
+    assert!(text(&sound).contains("llama-tiny in native: conversion none       validation green"), "{}", text(&sound));
+    copy.flip(&copy.model("model.safetensors"));
+    let gate = "llama-tiny::safetensors::f32::native::F-G1";
+    let halted = halting("F-G1");
+    assert_red(&halted, gate);
+    assert!(text(&halted).contains(&format!("rows not judged: halted by {gate}")), "{}", text(&halted));
+    assert!(text(&halted).contains(&format!("a run that goes on\nobserved  gate: halted by {gate}")), "{}", text(&halted));
+    assert!(text(&halted).contains("validation RED"), "{}", text(&halted));
+    // Without the variable rows stand behind the gate of their own cell, and say so.
+    let failed = copy.matrix(&["::f32::native::F-T"]);
+    assert_red(&failed, "gate F-G1 failed");
+    assert!(!text(&failed).contains("halted"), "{}", text(&failed));
+    assert_red(&halting("F-G1,canary"), "variable::GROUND_TRUTH_HALT");
+}
