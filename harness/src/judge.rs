@@ -17,8 +17,9 @@ use serde::Serialize;
 use crate::cell::Origin;
 use crate::escape;
 use crate::evidence::{Kind, Record, Run};
+use crate::expectation::Expectations;
 use crate::gate::{self, Line};
-use crate::matrix::{Forms, Matrix, Row};
+use crate::matrix::{Forms, Matrix, Row, Task};
 use crate::observe::Sessions;
 use crate::report;
 use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Problem, Roster, Settings};
@@ -48,6 +49,8 @@ pub struct Request<'a> {
     pub runtime: Arc<dyn Runtime>,
     /// By which name the command asked for it; none is the engine.
     pub runtime_name: Option<String>,
+    /// Folders where its expectations are looked for, besides the workspace's.
+    pub expectations: Vec<PathBuf>,
     /// How long it may take; none is what [`Deadlines::from_env`] says.
     pub deadlines: Option<Deadlines>,
 }
@@ -85,6 +88,7 @@ pub struct Answer<'a> {
     corroborated: usize,
     falsified: usize,
     errors: usize,
+    expected: usize,
     not_tested: &'a [String],
     oracle: Option<&'a str>,
     rows: &'a [Record],
@@ -128,8 +132,15 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
         }
     }
     let forms = if request.files.is_empty() { Forms::Published } else { Forms::Given };
-    let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks, forms);
-    let is_asked = |row: &&Row| row.not_tested.is_none() && request.only.as_ref().is_none_or(|only| row.name.contains(only));
+    let mut matrix = Matrix::of(&roster, &runtime.capabilities(), &checks, forms);
+    let expectations = match request.runtime_name {
+        None => Expectations::default(),
+        Some(_) => Expectations::read_for_part(workspace, &request.expectations, &runtime.capabilities(), &mut matrix),
+    };
+    // No filter hides what is wrong with the lists.
+    let is_problem = |row: &Row| matches!(row.task, Task::Problem(_));
+    let is_named = |row: &Row| request.only.as_ref().is_none_or(|only| row.name.contains(only));
+    let is_asked = |row: &&Row| row.not_tested.is_none() && (is_problem(row) || is_named(row));
     let rows: Vec<&Row> = matrix.rows.iter().filter(is_asked).collect();
     let setup = Setup {
         workspace: workspace.clone(),
@@ -142,7 +153,7 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
     let line = Line::from_env().map_err(|reason| {
         unjudged(format!("{}: {reason}", gate::VARIABLE), "name claims and checks, separated by commas, or unset the variable")
     })?;
-    let laboratory = Laboratory::new(setup, &matrix).on(Arc::new(line));
+    let laboratory = Laboratory::new(setup, &matrix).expecting(expectations).on(Arc::new(line));
     let (records, peak_memory) = judge_rows(&laboratory, &rows);
     request.runtime.end();
     let capabilities = request.runtime.capabilities();
@@ -286,6 +297,7 @@ impl Judged {
             corroborated: tally.corroborated,
             falsified: tally.falsified,
             errors: tally.errors,
+            expected: tally.expected,
             not_tested: &self.not_tested,
             oracle: self.oracle.as_deref(),
             rows: &self.records,
@@ -330,7 +342,7 @@ impl Judged {
             let Origin::Given(given) = &cell.origin else { continue };
             let prefix = format!("{}::", cell.name);
             let records: Vec<&Record> = self.records.iter().filter(|record| record.name.starts_with(&prefix)).collect();
-            let red: Vec<&Record> = records.iter().copied().filter(|record| !record.is_green() && !record.behind_gate).collect();
+            let red: Vec<&Record> = records.iter().copied().filter(|record| record.is_red() && !record.behind_gate).collect();
             let file = escape::line(&given.path.to_string_lossy());
             let what = format!("{} {}, said to be {}", given.format, given.quantization, cell.artifact.model);
             if records.is_empty() {
@@ -339,8 +351,14 @@ impl Judged {
             }
             let green = records.iter().filter(|record| record.is_green()).count();
             let rows = records.len();
-            let word = if green == rows { "SOUND" } else { "RED" };
-            text.push_str(&format!("{file}\n  {word}: {what}: {green} of {rows} rows corroborated\n"));
+            let expected = records.iter().filter(|record| record.is_expected()).count();
+            let word = match (green == rows, green + expected == rows) {
+                (true, _) => "SOUND",
+                (_, true) => "FAILED AS EXPECTED",
+                _ => "RED",
+            };
+            let expected = if expected > 0 { format!(", {expected} failed as expected") } else { String::new() };
+            text.push_str(&format!("{file}\n  {word}: {what}: {green} of {rows} rows corroborated{expected}\n"));
             for record in red.iter().take(MAX_REASONS) {
                 let what = record.measures.iter().find(|number| !report::holds(number));
                 let what = what.map_or_else(|| report::shorten(&escape::line(&record.observed), 300), report::measure);
@@ -375,7 +393,11 @@ fn table(records: &[Record]) -> Vec<String> {
         let of_check: Vec<&Record> =
             records.iter().filter(|record| record.axes.as_ref().map_or("matrix", |axes| axes.check.as_str()) == check).collect();
         let green = of_check.iter().filter(|record| record.is_green()).count();
-        let word = if green == of_check.len() { "ok " } else { "RED" };
+        let word = match (green == of_check.len(), of_check.iter().any(|record| record.is_red())) {
+            (true, _) => "ok ",
+            (_, true) => "RED",
+            _ => "exp",
+        };
         let sentence = escape::line(&of_check[0].claim.sentence);
         lines.push(format!("{word} {check:<width$} {green:>3}/{:<3} {sentence}{}", of_check.len(), tightest(&of_check)));
     }

@@ -350,5 +350,15 @@ fn baseline_of_a_process(copy: &Copy) -> Result<(), Failed> {
     if !written.contains("bug = \"\"") || !written.contains("::other::F-RS6") {
         return Err(written.into());
     }
-    expect(run(&["baseline", "other", "--only", only])?, 3, "is there already")
+    expect(run(&["baseline", "other", "--only", only])?, 3, "is there already")?;
+    // `judge` knows the file: red until somebody has been told, then as expected, and an entry about another model is no fault of this one.
+    let model = copy.path("testdata/models/llama-tiny").to_string_lossy().into_owned();
+    let judge = ["judge", &model, "--runtime", "other", "--only", only];
+    expect(run(&judge)?, 1, "`bug` is missing")?;
+    let elsewhere = "[[expect]]\ntest = \"gpt2-tiny::*::other::F-G1\"\nstatus = \"falsified\"\nbug = \"https://example.org/2\"\n";
+    let days =
+        written.lines().filter(|line| line.starts_with("since") || line.starts_with("expires")).take(2).collect::<Vec<_>>().join("\n");
+    let told = format!("{}\n{elsewhere}{days}\nwhy = \"elsewhere\"\n", written.replace("bug = \"\"", "bug = \"https://example.org/1\""));
+    fs::write(&file, told)?;
+    expect(run(&judge)?, 0, " failed as expected, 0 falsified, 0 errors")
 }

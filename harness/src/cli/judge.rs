@@ -22,9 +22,12 @@ pub(super) struct Asked<'a> {
 
 pub(super) fn judge(asked: &Asked<'_>, json: bool) -> Result<Exit, Refusal> {
     let workspace = Workspace::from_env();
-    let runtime: Arc<dyn Runtime> = match asked.runtime {
-        None => Arc::new(NativeRuntime::new()),
-        Some(name) => Arc::new(start(&workspace, name)?.1),
+    let (runtime, expectations): (Arc<dyn Runtime>, _) = match asked.runtime {
+        None => (Arc::new(NativeRuntime::new()), Vec::new()),
+        Some(name) => {
+            let (entry, runtime) = start(&workspace, name)?;
+            (Arc::new(runtime), Vec::from_iter(entry.expectations))
+        }
     };
     let request = Request {
         model: asked.model,
@@ -33,6 +36,7 @@ pub(super) fn judge(asked: &Asked<'_>, json: bool) -> Result<Exit, Refusal> {
         only: asked.only.clone(),
         runtime,
         runtime_name: asked.runtime.map(str::to_owned),
+        expectations,
         deadlines: None,
     };
     let judged = judge::judge(&workspace, &request).map_err(|refusal| Refusal {

@@ -78,11 +78,25 @@ impl Expectations {
     /// adds what is wrong with them to it.
     pub fn read(workspace: &Workspace, beside: &[PathBuf], capabilities: &Capabilities, matrix: &mut Matrix) -> Self {
         let here = Here::of_this_process(&capabilities.version);
-        Self::on(Day::today(), &here, workspace, beside, &capabilities.name, matrix)
+        Self::on(Day::today(), &here, workspace, beside, &capabilities.name, matrix, Extent::Whole)
+    }
+
+    /// The same for a matrix of one model: an entry that is about none of its rows is about another model's.
+    pub fn read_for_part(workspace: &Workspace, beside: &[PathBuf], capabilities: &Capabilities, matrix: &mut Matrix) -> Self {
+        let here = Here::of_this_process(&capabilities.version);
+        Self::on(Day::today(), &here, workspace, beside, &capabilities.name, matrix, Extent::Part)
     }
 
     /// The same, on some day, somewhere.
-    pub fn on(today: Day, here: &Here<'_>, workspace: &Workspace, beside: &[PathBuf], runtime: &str, matrix: &mut Matrix) -> Self {
+    fn on(
+        today: Day,
+        here: &Here<'_>,
+        workspace: &Workspace,
+        beside: &[PathBuf],
+        runtime: &str,
+        matrix: &mut Matrix,
+        extent: Extent,
+    ) -> Self {
         if !escape::is_plain_name(runtime) {
             return Self::default();
         }
@@ -97,7 +111,7 @@ impl Expectations {
                 read.push(real);
             }
         }
-        let rows = reader.hold(matrix);
+        let rows = reader.hold(matrix, extent);
         let Reader { entries, problems, .. } = reader;
         for (subject, reasons) in problems {
             matrix.problem(Problem::new(subject, "expected failures that can be believed", reasons.join("; ")));
@@ -125,6 +139,15 @@ impl Expectations {
         }
         record.expectation = Some(entry);
     }
+}
+
+/// How much of a runtime's rows a matrix has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All of them.
+    Whole,
+    /// Those of one model.
+    Part,
 }
 
 struct Reader<'a> {
@@ -183,7 +206,7 @@ impl Reader<'_> {
     }
 
     /// Finds the entry of every row.
-    fn hold(&mut self, matrix: &Matrix) -> HashMap<String, usize> {
+    fn hold(&mut self, matrix: &Matrix, extent: Extent) -> HashMap<String, usize> {
         let mut rows = HashMap::new();
         let mut about = vec![0; self.entries.len()];
         // (earlier, later) to the rows that both are about.
@@ -207,7 +230,7 @@ impl Reader<'_> {
             let ((_, first), (subject, last)) = (named(first, &self.entries), named(last, &self.entries));
             self.wrong(&subject, format!("{last}: {} of its rows are those of {first} too, such as {}", both.len(), both[0]));
         }
-        for place in (0..about.len()).filter(|place| about[*place] == 0) {
+        for place in (0..about.len()).filter(|place| extent == Extent::Whole && about[*place] == 0) {
             let (subject, entry) = named(place, &self.entries);
             self.wrong(&subject, format!("{entry}: no row of the matrix has such a name"));
         }

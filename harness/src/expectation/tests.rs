@@ -40,7 +40,7 @@ impl Bench {
         let capabilities = Capabilities { name: "mine".into(), ..NativeRuntime::new().capabilities() };
         let workspace = self.fixture.workspace();
         let mut matrix = Matrix::new(&Roster::read(&workspace, &Settings::default()), &capabilities);
-        let expectations = Expectations::on(self.today, &Self::here(), &workspace, beside, "mine", &mut matrix);
+        let expectations = Expectations::on(self.today, &Self::here(), &workspace, beside, "mine", &mut matrix, Extent::Whole);
         let problems = matrix.rows.iter().filter_map(|row| match &row.task {
             Task::Problem(problem) => Some(problem.clone()),
             _ => None,
@@ -265,7 +265,8 @@ fn native_has_no_known_failures() {
     fixture.write("expectations/native.toml", SOUND.replace("::mine::", "::native::"));
     let capabilities = NativeRuntime::new().capabilities();
     let mut matrix = Matrix::new(&Roster::read(&fixture.workspace(), &Settings::default()), &capabilities);
-    let expectations = Expectations::on(Day::of(2026, 11, 21), &Bench::here(), &fixture.workspace(), &[], NATIVE, &mut matrix);
+    let expectations =
+        Expectations::on(Day::of(2026, 11, 21), &Bench::here(), &fixture.workspace(), &[], NATIVE, &mut matrix, Extent::Whole);
     assert!(expectations.entries.is_empty() && expectations.rows.is_empty());
     let problem = matrix.rows.last().expect("a row");
     assert_eq!(problem.name, "matrix::expectation::native::1");

@@ -59,6 +59,7 @@ fn judged(model_name: &str, only: &str, runtime: Arc<dyn Runtime>, deadlines: De
         only: Some(only.to_owned()),
         runtime,
         runtime_name: None,
+        expectations: Vec::new(),
         deadlines: Some(deadlines),
     };
     let records = judge::judge(&workspace, &request).expect("rows to judge").records;
