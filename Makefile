@@ -1,6 +1,6 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power \
+.PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power ticket \
         train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp crash ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
@@ -63,6 +63,9 @@ check-apr: uv ## what apr answers to its own commands: writes docs/apr-status.md
 	test -x target/apr/bin/apr || $(MAKE) apr
 	cargo build -p ground-truth-harness --bin ground-truth
 	$(UV) run --script runtimes/apr.py $(CHECK)
+
+ticket: ## what is red in the last run, as issues; SPLIT=DIR writes a file for each
+	cargo run -q -p ground-truth-harness -- ticket $(if $(SPLIT),--split $(SPLIT))
 
 power: ## every check against every defect
 	cargo test --test power

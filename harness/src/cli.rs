@@ -30,6 +30,7 @@ mod open;
 mod probe;
 mod run;
 mod serve;
+mod ticket;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,12 +185,36 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Write what is red in the last run as issues: one for each claim, owner and stage
+    Ticket {
+        /// Another run than the last: the name of its folder under target/ground-truth
+        #[arg(long, value_name = "ID")]
+        run: Option<String>,
+        /// Write each ticket to a file of its own in this folder
+        #[arg(long, value_name = "DIR")]
+        split: Option<PathBuf>,
+        /// Markdown or JSON
+        #[arg(long, value_enum, default_value_t = TicketFormat::Md)]
+        format: TicketFormat,
+        /// Print the commands that file the tickets with GitHub's `gh`; none is run
+        #[arg(long, requires = "split", conflicts_with = "format")]
+        gh: bool,
+    },
     /// List the models of the roster
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+}
+
+/// How tickets are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum TicketFormat {
+    /// Markdown, as GitHub renders it
+    Md,
+    /// One JSON object
+    Json,
 }
 
 /// What went wrong with a request, and what to do next.
@@ -239,6 +264,9 @@ pub fn main() -> ExitCode {
         Command::Tensors { model, json } => folder::tensors(&model, json),
         Command::Serve => serve::serve(),
         Command::Baseline { runtime, only } => baseline::baseline(&runtime, only),
+        Command::Ticket { run, split, format, gh } => {
+            ticket::ticket(&ticket::Asked { run: run.as_deref(), split: split.as_deref(), json: format == TicketFormat::Json, gh })
+        }
         Command::List { json } => list::list(json),
         Command::Probe { file, json } => probe::probe(&file, json),
     };

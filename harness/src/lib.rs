@@ -14,6 +14,7 @@
 //! | [`trial`], [`guard`] | one row, judged; panics as values |
 //! | [`evidence`], [`report`], [`summary`] | a record for each row, and what people read of it |
 //! | [`diagnosis`] | what is probably wrong with a cell: stage, owner, the fault of the catalogue that it looks like |
+//! | [`ticket`], [`markdown`] | what is red in a run, one issue for each thing to mend; untrusted text in Markdown |
 //! | [`expectation`] | what a runtime is known to get wrong, who was told, and until when that is believed |
 //! | `defect`, [`power`] | named faults, and the tests that every check finds those it should |
 //! | [`list`] | what a folder says it is |
@@ -42,8 +43,12 @@ pub mod hashes;
 pub mod judge;
 pub mod list;
 mod make;
+pub mod markdown;
 pub mod matrix;
 pub mod observe;
+#[cfg(test)]
+#[path = "../tests/payload/mod.rs"]
+mod payload;
 pub mod power;
 pub mod protocol;
 pub mod report;
@@ -53,6 +58,7 @@ pub mod self_reference;
 pub mod store;
 pub mod suite;
 pub mod summary;
+pub mod ticket;
 pub mod trial;
 pub mod workspace;
 
