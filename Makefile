@@ -8,6 +8,7 @@ MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
 # Models that are not carried, when their folder is at hand: make oracle EXTRA=path/to/model
 EXTRA ?=
 APR := 0.72.3
+CARGO_DENY := 0.20.2
 CHECK ?=
 
 help: ## print this list
@@ -113,6 +114,13 @@ fuzz-llama-cpp: uv ## random folders, converted to GGUF, loaded by llama.cpp and
 crash: ## 20 SIGKILLs over a conversion of 200 MB, one onto a full disk, and the memory of one of 2 GB
 	cargo test --test convert -- --include-ignored crash:: --nocapture
 	cargo test --test convert -- --include-ignored memory:: --nocapture
+
+target/tools/bin/cargo-deny:
+	cargo install cargo-deny --version $(CARGO_DENY) --locked --root target/tools
+
+audit: target/tools/bin/cargo-deny ## licences, bans, sources and advisories of dependencies, by deny.toml
+	target/tools/bin/cargo-deny check licenses bans sources
+	target/tools/bin/cargo-deny check advisories || echo "advisories: red, or the database cannot be reached: read what stands above"
 
 ci: ## what must pass before a change lands
 	.ci/run

@@ -75,6 +75,7 @@ const ERRORS: &str = "falsification/tests/error.rs";
 const CONFIG: &str = "falsification/tests/config.rs";
 const PROPERTIES: &str = "falsification/tests/property.rs";
 const SEEDS: &str = "falsification/tests/seed.rs";
+const SECURITY: &str = "harness/tests/security.rs";
 const HOSTILE: &str = "harness/tests/hostile.rs";
 
 const fn claim(id: &'static str, from: &'static str, tested: &'static [Tested], sentence: &'static str, refuted_by: &'static str) -> Claim {
@@ -249,10 +250,34 @@ pub const REGISTER: &[Claim] = &[
         "errors are documented",
         "a public function whose errors are not, and that builds",
     ),
-    claim("F-S1", CORPUS, EVIDENCE, "names and generated text cannot inject into terminal, Markdown, HTML or XML", "a payload that acts"),
-    claim("F-S2", CORPUS, EVIDENCE, "no path of an input escapes its folder", "a file read or written outside"),
-    claim("F-S3", CORPUS, EVIDENCE, "no secret appears in any output", "one byte of it, at any verbosity"),
-    claim("F-S4", CORPUS, EVIDENCE, "the dependencies are audited", "a licence, ban, source or advisory that the rules refuse"),
+    claim(
+        "F-S1",
+        CORPUS,
+        &[Tested::Suite { file: SECURITY, prefix: "f_s1_" }],
+        "names and generated text cannot inject into terminal, Markdown, HTML or XML",
+        "a payload that acts",
+    ),
+    claim(
+        "F-S2",
+        CORPUS,
+        &[Tested::Suite { file: SECURITY, prefix: "f_s2_" }],
+        "no path of an input escapes its folder",
+        "a file read or written outside",
+    ),
+    claim(
+        "F-S3",
+        CORPUS,
+        &[Tested::Suite { file: SECURITY, prefix: "f_s3_" }],
+        "no secret appears in any output",
+        "one byte of it, at any verbosity",
+    ),
+    claim(
+        "F-S4",
+        CORPUS,
+        &[Tested::Suite { file: SECURITY, prefix: "f_s4_" }],
+        "the dependencies are audited",
+        "a licence, ban, source or advisory that the rules refuse",
+    ),
     claim(
         "F-RS1",
         CORPUS,

@@ -22,8 +22,11 @@ mod baseline;
 mod container;
 mod convert;
 mod diff;
+mod doctor;
 mod eval;
+mod explain;
 mod folder;
+mod golden;
 mod judge;
 mod list;
 mod open;
@@ -75,6 +78,9 @@ enum Command {
         /// Judge only the rows whose name contains this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// Judge the essentials only: no row begins after eight seconds, and what was left out is counted
+        #[arg(long)]
+        quick: bool,
         /// Print the records as JSON
         #[arg(long)]
         json: bool,
@@ -202,11 +208,58 @@ enum Command {
     },
     /// List the models of the roster
     List {
+        /// List instead what is not tested, and why
+        #[arg(long)]
+        not_tested: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Explain a claim or a check: what refutes it, its bounds, what it is proven to find, how to read a red row
+    Explain {
+        /// An id: F-G4, F-G4-logits, CANARY, ...
+        id: String,
+    },
+    /// Say what this machine has of what the suite can use, and how to get what is missing
+    Doctor,
+    /// Read golden files
+    Golden {
+        #[command(subcommand)]
+        command: GoldenCommand,
+    },
+    /// Print completions for a shell: ground-truth completions bash > FILE
+    Completions {
+        /// bash, elvish, fish, powershell, zsh
+        shell: clap_complete::Shell,
+    },
 }
+
+#[derive(Debug, Subcommand)]
+enum GoldenCommand {
+    /// Print a golden file as people read it: floats as decimals beside their bits, bytes as text
+    Show {
+        /// A JSON file of a golden folder
+        file: PathBuf,
+        /// Print long lists whole
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Variables that speak to the suite, and what each does.
+const VARIABLES: [(&str, &str); 11] = [
+    ("GROUND_TRUTH_MODELS", "further folders of models"),
+    ("GROUND_TRUTH_GOLDEN", "further folders of goldens"),
+    ("GROUND_TRUTH_ARTIFACTS", "files that somebody else made, model=file"),
+    ("GROUND_TRUTH_DATA", "other test data"),
+    ("GROUND_TRUTH_RUNTIMES", "further files of runtimes"),
+    ("GROUND_TRUTH_REQUIRE_ALL", "1 makes red what would be listed as not tested"),
+    ("GROUND_TRUTH_DEADLINE", "seconds that a runtime has for one answer"),
+    ("GROUND_TRUTH_BASELINE", "what a runtime fails is written to its expectation file"),
+    ("GROUND_TRUTH_ROOT", "another workspace root"),
+    ("GROUND_TRUTH_BLESS", "1 writes committed tables anew"),
+    ("GROUND_TRUTH_CANDLE_DEVICE", "the device that candle's kernels are compared on"),
+];
 
 /// How tickets are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -241,9 +294,10 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Judge { model, files, golden, runtime, only, json } => {
-            judge::judge(&judge::Asked { model: &model, files: &files, golden: golden.as_deref(), runtime: runtime.as_deref(), only }, json)
-        }
+        Command::Judge { model, files, golden, runtime, only, quick, json } => judge::judge(
+            &judge::Asked { model: &model, files: &files, golden: golden.as_deref(), runtime: runtime.as_deref(), only, quick },
+            json,
+        ),
         Command::Matrix { runtimes, options } => Ok(matrix(runtimes, options)),
         Command::Convert { source, destination, format, quant, shard_size, json } => convert::convert(
             &convert::Asked {
@@ -267,7 +321,17 @@ pub fn main() -> ExitCode {
         Command::Ticket { run, split, format, gh } => {
             ticket::ticket(&ticket::Asked { run: run.as_deref(), split: split.as_deref(), json: format == TicketFormat::Json, gh })
         }
-        Command::List { json } => list::list(json),
+        Command::List { not_tested: true, json } => list::not_tested(json),
+        Command::List { not_tested: false, json } => list::list(json),
+        Command::Explain { id } => explain::explain(&id),
+        Command::Doctor => doctor::doctor(),
+        Command::Golden { command: GoldenCommand::Show { file, all } } => golden::show(&file, all),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut <Arguments as clap::CommandFactory>::command(), "ground-truth", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(Exit::Green)
+        }
         Command::Probe { file, json } => probe::probe(&file, json),
     };
     let exit = done.unwrap_or_else(|refusal| {

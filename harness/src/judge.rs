@@ -19,7 +19,7 @@ use crate::escape;
 use crate::evidence::{Kind, Record, Run};
 use crate::expectation::Expectations;
 use crate::gate::{self, Line};
-use crate::matrix::{Forms, Matrix, Row, Task};
+use crate::matrix::{Forms, Matrix, Row, Subject, Task};
 use crate::observe::Sessions;
 use crate::report;
 use crate::roster::{self, Entry, GoldenFolder, ModelFolder, Problem, Roster, Settings};
@@ -34,6 +34,27 @@ use crate::workspace::Workspace;
 /// How many reasons against one file are shown.
 const MAX_REASONS: usize = 5;
 
+/// How long rows are begun where the essentials are asked for.
+pub const QUICKLY: Duration = Duration::from_secs(8);
+
+/// Checks that find most defects soonest: the file, its tensors, its tokens, the numbers, the text, one invariance.
+const ESSENTIAL: [&str; 11] = [
+    "F-T1",
+    "TENSORS",
+    "INSPECT",
+    "F-RS6-ids",
+    "F-T4-shape",
+    "F-G4-sketch-prefill",
+    "F-G4-logits",
+    "F-G4-greedy",
+    "CANARY",
+    "F-P3-stepwise",
+    "F-E4-ids",
+];
+
+/// On how many prompts of the index.
+const ESSENTIAL_PROMPTS: usize = 3;
+
 /// What is to be judged.
 #[derive(Clone)]
 pub struct Request<'a> {
@@ -45,6 +66,8 @@ pub struct Request<'a> {
     pub golden: Option<&'a Path>,
     /// Judge only rows whose names contain this.
     pub only: Option<String>,
+    /// Judge the essentials only, and begin no row after [`QUICKLY`].
+    pub quick: bool,
     /// What answers.
     pub runtime: Arc<dyn Runtime>,
     /// By which name the command asked for it; none is the engine.
@@ -74,6 +97,8 @@ pub struct Judged {
     pub records: Vec<Record>,
     /// What was not tested, and why: empty where there is a golden.
     pub not_tested: Vec<String>,
+    /// Rows that were left out because the essentials alone were asked for.
+    pub left_out: usize,
     /// The command that writes the missing golden.
     pub oracle: Option<String>,
     evidence: String,
@@ -89,6 +114,7 @@ pub struct Answer<'a> {
     falsified: usize,
     errors: usize,
     expected: usize,
+    left_out: usize,
     not_tested: &'a [String],
     oracle: Option<&'a str>,
     rows: &'a [Record],
@@ -107,6 +133,9 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
     let runtime = Arc::clone(&request.runtime);
     let mut oracle = None;
     let mut roster = Roster::default();
+    if let Some(problem) = Settings::from_env().problem {
+        roster.problems.push(Problem::new("settings", "a file of settings that can be read", problem));
+    }
     let (mut checks, mut left_out) = (check::all().iter().collect(), Vec::new());
     match golden {
         Some(golden) => {
@@ -141,7 +170,8 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
     let is_problem = |row: &Row| matches!(row.task, Task::Problem(_));
     let is_named = |row: &Row| request.only.as_ref().is_none_or(|only| row.name.contains(only));
     let is_asked = |row: &&Row| row.not_tested.is_none() && (is_problem(row) || is_named(row));
-    let rows: Vec<&Row> = matrix.rows.iter().filter(is_asked).collect();
+    let all: Vec<&Row> = matrix.rows.iter().filter(is_asked).collect();
+    let rows: Vec<&Row> = all.iter().copied().filter(|row| !request.quick || is_essential(row)).collect();
     let setup = Setup {
         workspace: workspace.clone(),
         runtime,
@@ -154,7 +184,7 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
         unjudged(format!("{}: {reason}", gate::VARIABLE), "name claims and checks, separated by commas, or unset the variable")
     })?;
     let laboratory = Laboratory::new(setup, &matrix).expecting(expectations).on(Arc::new(line));
-    let (records, peak_memory) = judge_rows(&laboratory, &rows);
+    let (records, peak_memory) = judge_rows(&laboratory, &rows, request.quick.then(|| begin + QUICKLY));
     request.runtime.end();
     let capabilities = request.runtime.capabilities();
     suite::manifest(workspace, laboratory.run(), "judge", &roster.entries, judging_threads(), begin.elapsed())
@@ -162,6 +192,7 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
         .write(laboratory.run())
         .map_err(|reason| unjudged(reason, "make room for what was judged, or let the folder be written"))?;
     Ok(Judged {
+        left_out: all.len() - records.len(),
         records,
         not_tested: left_out.iter().map(|check| format!("{}: {}", check.id, check.sentence)).collect(),
         oracle,
@@ -240,8 +271,19 @@ fn without_golden(folder: ModelFolder, runtime: &Arc<dyn Runtime>, deadlines: De
     Ok(entry(folder, golden, Some(own)))
 }
 
-/// Judges rows on every core. Records come back in the order of the rows.
-fn judge_rows(laboratory: &Laboratory, rows: &[&Row]) -> (Vec<Record>, Option<u64>) {
+/// Whether a row is judged where the essentials alone are asked for. What is wrong with the lists, and gates, always are.
+fn is_essential(row: &Row) -> bool {
+    match &row.task {
+        Task::Problem(_) | Task::Gate { .. } => true,
+        Task::Conversion { .. } | Task::List { .. } => false,
+        Task::Check { check, subject, .. } => {
+            ESSENTIAL.contains(&check.id) && !matches!(subject, Subject::Prompt(place) if *place >= ESSENTIAL_PROMPTS)
+        }
+    }
+}
+
+/// Judges rows on every core; none begins after `until`. Records come back in the order of the rows.
+fn judge_rows(laboratory: &Laboratory, rows: &[&Row], until: Option<Instant>) -> (Vec<Record>, Option<u64>) {
     laboratory.expect(rows.iter().copied());
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(rows.len()));
@@ -250,6 +292,9 @@ fn judge_rows(laboratory: &Laboratory, rows: &[&Row]) -> (Vec<Record>, Option<u6
         for _ in 0..judging_threads() {
             scope.spawn(|| {
                 while let Some((i, row)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| rows.get(i).map(|row| (i, row))) {
+                    if until.is_some_and(|until| Instant::now() >= until) {
+                        break;
+                    }
                     let record = laboratory.judge(row);
                     let memory = anonymous_memory();
                     let mut peak = peak.lock().unwrap_or_else(PoisonError::into_inner);
@@ -298,6 +343,7 @@ impl Judged {
             falsified: tally.falsified,
             errors: tally.errors,
             expected: tally.expected,
+            left_out: self.left_out,
             not_tested: &self.not_tested,
             oracle: self.oracle.as_deref(),
             rows: &self.records,
@@ -328,6 +374,13 @@ impl Judged {
                 ids.join(", ")
             ));
             text.push_str(&format!("next          {command}\n"));
+        }
+        if self.left_out > 0 {
+            text.push_str(&format!(
+                "quick         {} rows judged, {} left out: the verdict is about the first alone; without --quick all are judged\n",
+                self.records.len(),
+                self.left_out
+            ));
         }
         text.push_str(&summary.text());
         text

@@ -121,6 +121,9 @@ impl Roster {
         if let Some(problem) = workspace.problem() {
             reader.red("data".into(), "the models and goldens of the data crates", problem);
         }
+        if let Some(problem) = &settings.problem {
+            reader.red("settings".into(), "a file of settings that can be read", problem);
+        }
         let models = reader.models(settings);
         let goldens = reader.goldens(settings);
         let data = reader.data(settings);

@@ -79,6 +79,25 @@ fn f_g2_every_command_of_the_readme_runs() {
 }
 
 #[test]
+fn f_g2_every_command_of_the_way_from_other_tokens_to_their_cause_runs() {
+    let page = read("docs/other-tokens.md");
+    let lines = shell_lines(&page);
+    assert!(lines.len() >= 4, "docs/other-tokens.md shows {} commands that run here", lines.len());
+    let red: Vec<String> = lines.iter().filter_map(|line| complaint(line).map(|why| format!("$ {line}\n{why}"))).collect();
+    assert!(red.is_empty(), "docs/other-tokens.md shows commands that fail:\n{}", red.join("\n"));
+    // What needs a runtime or a file of the reader's own is indented, and its command and options are there all the same.
+    let own: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(own.len(), 2);
+    for line in own {
+        let words: Vec<&str> = line.split_whitespace().skip_while(|word| is_assignment(word)).collect();
+        let words = words.strip_prefix(&["cargo", "run", "--", "judge", "testdata/models/llama-tiny"]).expect("a command that judges");
+        let help = Command::new(env!("CARGO_BIN_EXE_ground-truth")).args(["judge", "--help"]).output().expect("the command starts");
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(words.iter().filter(|word| word.starts_with("--")).all(|option| help.contains(option)), "{line}");
+    }
+}
+
+#[test]
 fn f_g2_a_false_command_is_red() {
     for line in [
         "cargo run -- judge testdata/models/no-such-model",

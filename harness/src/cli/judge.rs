@@ -18,6 +18,7 @@ pub(super) struct Asked<'a> {
     pub(super) golden: Option<&'a Path>,
     pub(super) runtime: Option<&'a str>,
     pub(super) only: Option<String>,
+    pub(super) quick: bool,
 }
 
 pub(super) fn judge(asked: &Asked<'_>, json: bool) -> Result<Exit, Refusal> {
@@ -34,6 +35,7 @@ pub(super) fn judge(asked: &Asked<'_>, json: bool) -> Result<Exit, Refusal> {
         files: asked.files,
         golden: asked.golden,
         only: asked.only.clone(),
+        quick: asked.quick,
         runtime,
         runtime_name: asked.runtime.map(str::to_owned),
         expectations,

@@ -161,7 +161,8 @@ pub struct Part {
 }
 
 impl NotTested {
-    fn of(row: &Row) -> Option<Self> {
+    /// The row, where it is not judged.
+    pub fn of(row: &Row) -> Option<Self> {
         row.not_tested.as_deref().map(|reason| Self { name: row.name.clone(), reason: escape::line(reason) })
     }
 }

@@ -13,6 +13,7 @@ use super::{
     Artifact, Chat, Container, Failure, Logits, Metadata, Positions, Runtime, SampleRequest, Sampled, Session, StageSketch, Stop, TensorRow,
 };
 use crate::guard;
+use crate::roster::Settings;
 
 /// Overrides the seconds that one request may take, for slow machines and large models.
 pub const DEADLINE_VARIABLE: &str = "GROUND_TRUTH_DEADLINE";
@@ -39,13 +40,13 @@ impl Deadlines {
         Self { load: limit, request: limit }
     }
 
-    /// The default, or the seconds that `GROUND_TRUTH_DEADLINE` names.
+    /// The seconds that `GROUND_TRUTH_DEADLINE` names, else those of the file of settings, else the default.
     ///
     /// # Errors
     /// A message where the variable holds anything but a number of seconds from 1 to 86,400.
     pub fn from_env() -> Result<Self, String> {
         match std::env::var(DEADLINE_VARIABLE) {
-            Err(std::env::VarError::NotPresent) => Ok(Self::default()),
+            Err(std::env::VarError::NotPresent) => Settings::from_env().deadline.map_or(Ok(Self::default()), |value| Self::parse(&value)),
             Err(std::env::VarError::NotUnicode(_)) => Err(format!("{DEADLINE_VARIABLE} is not text; give a number of seconds")),
             Ok(value) => Self::parse(&value),
         }

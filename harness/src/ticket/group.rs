@@ -147,6 +147,10 @@ fn is_gate(record: &Record) -> bool {
 
 fn fingerprint(record: &Record, diagnosis: Option<&Diagnosis>) -> Fingerprint {
     let claim = record.claim.id.clone();
+    if record.axes.is_none() && record.place.stage.is_none() {
+        // A row about no cell, a problem of the lists or a mutant that survived, shares nothing with the next one but its claim.
+        return Fingerprint { claim, owner: record.owner.clone(), stage: Some(record.name.clone()) };
+    }
     let whose = diagnosis.filter(|diagnosis| {
         record.is_falsified()
             && OF_VALUES.contains(&record.owner.as_str())

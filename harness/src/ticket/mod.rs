@@ -160,7 +160,7 @@ impl Ticket {
     fn of(group: &Group, evidence: &Evidence, power: &[Record]) -> Option<Self> {
         let worst = group.worst()?;
         let contrast = group::contrast(group, &evidence.records);
-        let stage = group.fingerprint.stage.clone();
+        let stage = group.fingerprint.stage.clone().filter(|_| worst.axes.is_some() || worst.place.stage.is_some());
         let stage_is = stage.as_deref().and_then(stage::meaning).map(str::to_owned);
         let diagnosis = group::cell_of(worst).and_then(|cell| group.diagnoses.get(&cell));
         let alike = diagnosis.map(|diagnosis| diagnosis.alike.iter().take(3).cloned().collect()).unwrap_or_default();
@@ -196,12 +196,12 @@ impl Ticket {
     fn titled(&self) -> String {
         let models = models(&self.failing);
         let place = match models.as_slice() {
-            [] => "in the lists".to_owned(),
+            [] => format!("by {}", self.example.name),
             [model] => format!("in {} of {model}", count(self.failing.len(), "cell")),
             models => format!("in {} of {} models", count(self.failing.len(), "cell"), models.len()),
         };
         let stage = self.stage.as_ref().map(|stage| format!(" from {stage} on")).unwrap_or_default();
-        let claim = if self.claim.is_empty() { "lists" } else { &self.claim };
+        let claim = if self.claim.is_empty() { "row" } else { &self.claim };
         let outcome = if self.outcome == "falsified" { "falsified".to_owned() } else { format!("error ({})", self.outcome) };
         format!("{claim} {outcome} {place}{stage}: owner {}", self.owner)
     }
@@ -209,11 +209,11 @@ impl Ticket {
     /// Symptom, check, stage, owner, known faults: each answered as far as the evidence goes.
     fn whys(&self, worst: &Record, reasons: &[String]) -> Vec<(String, Option<String>)> {
         let rows = count(self.rows, "row");
-        let cells = if worst.axes.is_none() { "the lists".to_owned() } else { count(self.failing.len(), "cell") };
+        let cells = if worst.axes.is_none() { "no cell".to_owned() } else { count(self.failing.len(), "cell") };
         let behind = if self.behind > 0 { format!(", and {} behind this gate", count(self.behind, "row")) } else { String::new() };
         let symptom = format!("{rows} red in {cells}{behind}; {}: {}", worst.name, brief(&worst.observed));
         let broken: Vec<String> = worst.measures.iter().filter(|number| !report::holds(number)).map(report::measure).collect();
-        let check = worst.axes.as_ref().map_or("the lists", |axes| axes.check.as_str());
+        let check = worst.axes.as_ref().map_or("it", |axes| axes.check.as_str());
         let check = match broken.as_slice() {
             [] => format!("{check} found {}", if worst.claim.refuted_by.is_empty() { "it" } else { &worst.claim.refuted_by }),
             broken => format!("{check} measured {}", broken.join("; ")),

@@ -95,6 +95,24 @@ fn a_ticket_for_each_thing_to_mend() {
 }
 
 #[test]
+fn each_mutant_that_survived_is_a_ticket() {
+    let survivor = |name: &str| {
+        let mut record =
+            Record::of("m", &format!("mutant::a-crate::{name}"), &Verdict::falsified("a test that fails", "every test passes"));
+        record.claim.id = "MUTANT".into();
+        record.owner = "suite".into();
+        record.reproduce = format!("cargo mutants -p a-crate --re '{name}'");
+        record
+    };
+    let records = ["src/a.rs:1:2: replace < with <=", "src/b.rs:3:4: replace f -> usize with 0"].map(survivor).to_vec();
+    let tickets = Tickets::of("m", &Evidence { records, manifest: None }, &[]);
+    let titles: Vec<&str> = tickets.tickets.iter().map(|ticket| ticket.title.as_str()).collect();
+    assert_eq!(titles.len(), 2);
+    assert!(titles.contains(&"MUTANT falsified by mutant::a-crate::src/a.rs:1:2: replace < with <=: owner suite"), "{titles:?}");
+    assert!(markdown(&tickets).contains("cargo mutants -p a-crate --re"));
+}
+
+#[test]
 fn the_same_evidence_gives_the_same_bytes() {
     let (mut one, mut other) = (evidence(), evidence());
     one.manifest = Some(manifest(&one));
@@ -209,9 +227,13 @@ fn forty_payloads_are_text_in_markdown_and_json() {
         assert_eq!(first_active(&text), None, "{what}");
         let outside = outside_of_code(&text);
         // What is left is ours: no tag, link, image, mention, emphasis or escape.
-        for sign in ['<', '>', '@', '!', '[', ']', '`', '~', '$', '\\', '&', '_'] {
+        for sign in ['<', '>', '@', '!', '[', ']', '`', '~', '$', '\\', '&'] {
             assert!(!outside.contains(sign), "{what}: `{sign}` in\n{outside}");
         }
+        let emphasis = outside
+            .split(|c: char| c.is_whitespace() || c.is_ascii_punctuation() && c != '_')
+            .find(|word| word.starts_with('_') || word.ends_with('_'));
+        assert_eq!(emphasis, None, "{what}");
         assert!(!outside.contains("://") && !outside.contains("www."), "{what}");
         for line in outside.lines().filter(|line| line.starts_with('|')) {
             let columns = line.matches('|').count();

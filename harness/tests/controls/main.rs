@@ -57,6 +57,7 @@ fn judged(model_name: &str, only: &str, runtime: Arc<dyn Runtime>, deadlines: De
         files: &[],
         golden: None,
         only: Some(only.to_owned()),
+        quick: false,
         runtime,
         runtime_name: None,
         expectations: Vec::new(),
