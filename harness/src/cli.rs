@@ -247,7 +247,7 @@ enum GoldenCommand {
 }
 
 /// Variables that speak to the suite, and what each does.
-const VARIABLES: [(&str, &str); 11] = [
+const VARIABLES: [(&str, &str); 12] = [
     ("GROUND_TRUTH_MODELS", "further folders of models"),
     ("GROUND_TRUTH_GOLDEN", "further folders of goldens"),
     ("GROUND_TRUTH_ARTIFACTS", "files that somebody else made, model=file"),
@@ -255,6 +255,7 @@ const VARIABLES: [(&str, &str); 11] = [
     ("GROUND_TRUTH_RUNTIMES", "further files of runtimes"),
     ("GROUND_TRUTH_REQUIRE_ALL", "1 makes red what would be listed as not tested"),
     ("GROUND_TRUTH_DEADLINE", "seconds that a runtime has for one answer"),
+    ("GROUND_TRUTH_HALT", "claims and checks whose first red row ends the run"),
     ("GROUND_TRUTH_BASELINE", "what a runtime fails is written to its expectation file"),
     ("GROUND_TRUTH_ROOT", "another workspace root"),
     ("GROUND_TRUTH_BLESS", "1 writes committed tables anew"),

@@ -30,6 +30,7 @@ use super::Record;
 use super::read::MAX_BYTES;
 use super::run::{Run, now, utc};
 use crate::escape;
+use crate::gate;
 use crate::golden_store::read_capped;
 use crate::hashes::{FolderHashes, publish_for_now};
 use crate::matrix::{Coverage, Matrix, Row};
@@ -45,7 +46,7 @@ pub const SCHEMA: &str = "ground-truth/run/1";
 pub const FILE: &str = "run.json";
 
 /// Variables whose values are recorded. Of any other only the name is: what it holds may be nobody's business.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     MODELS_VARIABLE,
     GOLDEN_VARIABLE,
     ARTIFACTS_VARIABLE,
@@ -54,6 +55,7 @@ const VARIABLES: [&str; 8] = [
     REQUIRE_ALL_VARIABLE,
     DEADLINE_VARIABLE,
     ROOT_VARIABLE,
+    gate::VARIABLE,
 ];
 
 /// What a run was.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::diagnosis::{self, Diagnosis};
 use crate::escape;
 use crate::evidence::Record;
-use crate::matrix::GATE;
+use crate::matrix::{CONVERSION, GATE};
 use crate::report;
 
 /// Owners that a check names when all it has is a wrong value.
@@ -68,7 +68,11 @@ pub fn groups(records: &[Record]) -> Vec<Group<'_>> {
         let diagnosis = cell.as_ref().and_then(|cell| diagnoses.get(cell));
         let fingerprint = fingerprint(record, diagnosis);
         if let (Some(cell), true) = (&cell, is_gate(record)) {
-            gates.insert(cell.clone(), fingerprint.clone());
+            // Where both are red, nothing stands on the conversion alone.
+            let first = record.axes.as_ref().is_some_and(|axes| axes.check == GATE);
+            if first || !gates.contains_key(cell) {
+                gates.insert(cell.clone(), fingerprint.clone());
+            }
         }
         let group = groups.entry(fingerprint.clone()).or_insert_with(|| Group::new(fingerprint));
         group.records.push(record);
@@ -76,7 +80,9 @@ pub fn groups(records: &[Record]) -> Vec<Group<'_>> {
             group.diagnoses.entry(cell).or_insert_with(|| diagnosis.clone());
         }
     }
-    for record in red().filter(|record| record.behind_gate) {
+    // Rows that a halt left out are not judged and have no ticket, unless what halted the run left no record.
+    let is_told = !groups.is_empty();
+    for record in red().filter(|record| record.behind_gate && !(record.is_halted() && is_told)) {
         let cell = cell_of(record).unwrap_or_default();
         match gates.get(&cell).and_then(|gate| groups.get_mut(gate)) {
             Some(gate) => gate.behind.push(record),
@@ -142,7 +148,7 @@ pub fn excess(record: &Record) -> f64 {
 }
 
 fn is_gate(record: &Record) -> bool {
-    record.axes.as_ref().is_some_and(|axes| axes.check == GATE)
+    record.axes.as_ref().is_some_and(|axes| [GATE, CONVERSION].contains(&axes.check.as_str()))
 }
 
 fn fingerprint(record: &Record, diagnosis: Option<&Diagnosis>) -> Fingerprint {
@@ -181,7 +187,23 @@ fn diagnoses(records: &[Record]) -> BTreeMap<String, Diagnosis> {
         let siblings: Vec<&Record> = of_model.iter().filter(|(_, other)| other != cell).map(|(record, _)| *record).collect();
         diagnoses.insert(cell.clone(), diagnosis::of_cell(of_cell, &siblings));
     }
+    let located: Vec<(String, String)> =
+        diagnoses.iter().filter_map(|(cell, diagnosis)| Some((cell.clone(), diagnosis.stage.clone()?))).collect();
+    for (cell, diagnosis) in diagnoses.iter_mut().filter(|(_, diagnosis)| diagnosis.stage.is_none()) {
+        diagnosis.stage = stage_of_siblings(cell, &located);
+        if let Some(stage) = &diagnosis.stage {
+            diagnosis.why.push(format!("no row of this cell looks at stages, and the model's other cells all leave the oracle at {stage}"));
+        }
+    }
     diagnoses
+}
+
+/// The stage at which every cell of the same model and runtime that has one differs: a cell whose type is rounded has no rows about stages,
+/// and what is wrong in all forms of a model is wrong there too.
+fn stage_of_siblings(cell: &str, located: &[(String, String)]) -> Option<String> {
+    let whose = |cell: &str| (cell.split("::").next().map(str::to_owned), cell.split("::").nth(3).map(str::to_owned));
+    let stages: BTreeSet<&String> = located.iter().filter(|(other, _)| whose(other) == whose(cell)).map(|(_, stage)| stage).collect();
+    stages.first().filter(|_| stages.len() == 1).map(|stage| (*stage).clone())
 }
 
 /// Cells in which checks were judged, apart by whether they fail there.

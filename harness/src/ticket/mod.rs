@@ -149,6 +149,10 @@ fn notes(evidence: &Evidence) -> Vec<String> {
             }
         }
     }
+    let halted: Vec<&Record> = evidence.records.iter().filter(|record| record.is_halted()).collect();
+    if let Some(first) = halted.first() {
+        notes.push(format!("{} not judged: {}", count(halted.len(), "row"), brief(&first.observed)));
+    }
     let expected = evidence.records.iter().filter(|record| record.is_expected()).count();
     if expected > 0 {
         notes.push(format!("{expected} rows failed as an expectation says they would, and have no ticket"));

@@ -95,6 +95,30 @@ fn a_ticket_for_each_thing_to_mend() {
 }
 
 #[test]
+fn a_cell_without_rows_about_stages_takes_the_stage_of_its_siblings() {
+    let mut evidence = evidence();
+    evidence.records.push(record("a-tiny::gguf::q8_0::native::F-G4-kl::code", "F-G4", wrong(9.0, None)));
+    let tickets = Tickets::of("r", &evidence, &[]);
+    let ticket = tickets.tickets.iter().find(|ticket| ticket.claim == "F-G4").unwrap();
+    assert_eq!((ticket.rows, ticket.stage.as_deref()), (4, Some("blk.1.attn.q")));
+    // Another model's stage says nothing here.
+    evidence.records.push(record("b-tiny::gguf::q8_0::native::F-G4-kl::code", "F-G4", wrong(9.0, None)));
+    assert!(Tickets::of("r", &evidence, &[]).tickets.iter().any(|ticket| ticket.claim == "F-G4" && ticket.stage.is_none()));
+}
+
+#[test]
+fn what_a_halt_left_out_is_a_note_and_no_ticket() {
+    let mut evidence = evidence();
+    let halted = Verdict::error(ErrorKind::Gate, "a run that goes on", "halted by a-tiny::gguf::q4_0::native::CANARY::code");
+    evidence.records.push(record("a-tiny::gguf::q8_0::native::F-G4-kl::code", "F-G4", halted));
+    let tickets = Tickets::of("r", &evidence, &[]);
+    assert_eq!(tickets.tickets.len(), 4);
+    assert!(tickets.notes.iter().any(|note| note.starts_with("1 row not judged: halted by ")), "{:?}", tickets.notes);
+    evidence.records.retain(Record::is_halted);
+    assert_eq!(Tickets::of("r", &evidence, &[]).tickets.len(), 1, "nothing red is ever without a ticket");
+}
+
+#[test]
 fn each_mutant_that_survived_is_a_ticket() {
     let survivor = |name: &str| {
         let mut record =
