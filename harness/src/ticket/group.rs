@@ -60,13 +60,15 @@ pub fn cell_of(record: &Record) -> Option<String> {
 /// Groups what is red: lists and gates first, then by how many rows there are, then by fingerprint.
 pub fn groups(records: &[Record]) -> Vec<Group<'_>> {
     let diagnoses = diagnoses(records);
+    let sources = sources(records);
     let mut groups: BTreeMap<Fingerprint, Group> = BTreeMap::new();
     let mut gates: BTreeMap<String, Fingerprint> = BTreeMap::new();
     let red = || records.iter().filter(|record| record.is_red());
     for record in red().filter(|record| !record.behind_gate) {
         let cell = cell_of(record);
         let diagnosis = cell.as_ref().and_then(|cell| diagnoses.get(cell));
-        let fingerprint = fingerprint(record, diagnosis);
+        let source = record.axes.as_ref().and_then(|axes| sources.get(axes.model.as_str()).copied());
+        let fingerprint = fingerprint(record, diagnosis, source);
         if let (Some(cell), true) = (&cell, is_gate(record)) {
             // Where both are red, nothing stands on the conversion alone.
             let first = record.axes.as_ref().is_some_and(|axes| axes.check == GATE);
@@ -151,8 +153,20 @@ fn is_gate(record: &Record) -> bool {
     record.axes.as_ref().is_some_and(|axes| [GATE, CONVERSION].contains(&axes.check.as_str()))
 }
 
-fn fingerprint(record: &Record, diagnosis: Option<&Diagnosis>) -> Fingerprint {
+/// The red gate of each model's own folder, as opposed to what it was converted to: what is wrong there is wrong in every column.
+fn sources(records: &[Record]) -> BTreeMap<&str, &Record> {
+    let has = |check: &'static str| move |record: &&Record| record.axes.as_ref().is_some_and(|axes| axes.check == check);
+    let converted: BTreeSet<String> = records.iter().filter(has(CONVERSION)).filter_map(cell_of).collect();
+    let own = records.iter().filter(has(GATE)).filter(|record| record.is_red() && !record.behind_gate);
+    let own = own.filter(|record| cell_of(record).is_some_and(|cell| !converted.contains(&cell)));
+    own.filter_map(|record| Some((record.axes.as_ref()?.model.as_str(), record))).collect()
+}
+
+fn fingerprint(record: &Record, diagnosis: Option<&Diagnosis>, source: Option<&Record>) -> Fingerprint {
     let claim = record.claim.id.clone();
+    if let (true, Some(source)) = (is_gate(record), source) {
+        return Fingerprint { claim, owner: source.owner.clone(), stage: None };
+    }
     if record.axes.is_none() && record.place.stage.is_none() {
         // A row about no cell, a problem of the lists or a mutant that survived, shares nothing with the next one but its claim.
         return Fingerprint { claim, owner: record.owner.clone(), stage: Some(record.name.clone()) };

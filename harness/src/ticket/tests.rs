@@ -107,6 +107,20 @@ fn a_cell_without_rows_about_stages_takes_the_stage_of_its_siblings() {
 }
 
 #[test]
+fn a_broken_model_is_the_file_in_every_column() {
+    let refused = |owner| Verdict::error(ErrorKind::Refused, "no complaint", "model.safetensors: too short").owned_by(owner);
+    let records = [
+        ("a-tiny::gguf::q4_0::native::F-G1", Owner::Runtime),
+        ("a-tiny::gguf::q4_0::native::F-G3", Owner::Runtime),
+        ("a-tiny::safetensors::f32::native::F-G1", Owner::File),
+    ];
+    let records = records.map(|(name, owner)| record(name, &name[name.len() - 4..], refused(owner))).to_vec();
+    let tickets = Tickets::of("r", &Evidence { records, manifest: None }, &[]);
+    let owners: Vec<(&str, &str, usize)> = tickets.tickets.iter().map(|t| (t.claim.as_str(), t.owner.as_str(), t.rows)).collect();
+    assert_eq!(owners, [("F-G1", "file", 2), ("F-G3", "file", 1)]);
+}
+
+#[test]
 fn what_a_halt_left_out_is_a_note_and_no_ticket() {
     let mut evidence = evidence();
     let halted = Verdict::error(ErrorKind::Gate, "a run that goes on", "halted by a-tiny::gguf::q4_0::native::CANARY::code");
