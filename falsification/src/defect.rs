@@ -10,6 +10,15 @@ use serde::Deserialize;
 use crate::check;
 use crate::form::Form;
 
+/// The records of this build, as committed in `falsification/defects.toml`.
+pub const DEFECTS_TOML: &str = include_str!("../defects.toml");
+
+/// What every check does to every defect, as committed in `falsification/outcomes.toml`.
+pub const OUTCOMES_TOML: &str = include_str!("../outcomes.toml");
+
+/// Where each defect shows and by how much, as committed in `falsification/signatures.toml`.
+pub const SIGNATURES_TOML: &str = include_str!("../signatures.toml");
+
 /// Architectures that a record may name.
 pub const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "gpt2"];
 

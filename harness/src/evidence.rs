@@ -17,6 +17,7 @@
 //! | `owner`, `reproduce` | who most likely acts; the command that judges this row again |
 //! | `asked` | every question put to the runtime, as op and digest |
 //! | `flags` | what is worth a look and reddens nothing: a slow answer, a perplexity far above the published model's; absent where there is none |
+//! | `minimal` | of a red row about logits: the shortest beginning of prompt and golden continuation that still fails (`tokens`, `ids`), the first `position` that is wrong in it, how many `questions` finding it took; absent where none was found |
 //! | `expectation` | the entry of `expectations/<runtime>.toml` about this row, and whether it was `met`; absent where there is none |
 //! | `duration_ms` | wall time, waiting for shared observations included |
 //! | `versions` | of the suite, the runtime, and of the oracle's packages |
@@ -85,6 +86,9 @@ pub struct Record {
     /// Warnings: worth a look, and no verdict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// The smallest question that still shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimal: Option<Minimal>,
     /// What was expected to fail about this row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expectation: Option<Entry>,
@@ -150,6 +154,19 @@ pub struct Where {
     pub token: Option<String>,
 }
 
+/// The smallest question that still shows what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minimal {
+    /// How many tokens of prompt and golden continuation are enough.
+    pub tokens: usize,
+    /// The first position whose logits are wrong.
+    pub position: usize,
+    /// The tokens.
+    pub ids: Vec<u32>,
+    /// How many questions it took to find.
+    pub questions: usize,
+}
+
 /// Versions of everything that took part.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
@@ -183,6 +200,7 @@ impl Record {
             reproduce: String::new(),
             asked: Vec::new(),
             flags: Vec::new(),
+            minimal: None,
             expectation: None,
             duration_ms: 0.0,
             versions: Versions { suite: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() },

@@ -15,6 +15,7 @@ use ground_truth_falsification::check;
 use serde::Serialize;
 
 use crate::cell::Origin;
+use crate::diagnosis::{self, Finding};
 use crate::escape;
 use crate::evidence::{Kind, Record, Run};
 use crate::expectation::Expectations;
@@ -117,6 +118,7 @@ pub struct Answer<'a> {
     left_out: usize,
     not_tested: &'a [String],
     oracle: Option<&'a str>,
+    diagnoses: Vec<Finding>,
     rows: &'a [Record],
 }
 
@@ -346,6 +348,7 @@ impl Judged {
             left_out: self.left_out,
             not_tested: &self.not_tested,
             oracle: self.oracle.as_deref(),
+            diagnoses: diagnosis::of_run(&self.records),
             rows: &self.records,
         }
     }

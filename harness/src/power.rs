@@ -26,13 +26,15 @@
 
 #![expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is on the red side of every comparison")]
 
-mod bed;
-mod bench;
+pub(crate) mod bed;
+pub(crate) mod bench;
 mod neighbours;
-mod plan;
+pub(crate) mod plan;
 mod proof;
+#[cfg(test)]
+pub(crate) mod shown;
 mod summary;
-mod table;
+pub(crate) mod table;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,11 +5,15 @@
 
 use std::fmt::Write as _;
 
+use crate::diagnosis::stage;
 use crate::escape::line;
-use crate::evidence::{Number, Record, Where};
+use crate::evidence::{Minimal, Number, Record, Where};
 
 /// Longest text of one field. A diff of two token lists can be long; the evidence has it whole.
 const MAX_FIELD: usize = 2_000;
+
+/// The most ids of a minimal sequence that are shown. The evidence has them all.
+const SHOWN_IDS: usize = 24;
 
 /// The whole story of a red row.
 pub fn failure(record: &Record) -> String {
@@ -25,11 +29,22 @@ pub fn failure(record: &Record) -> String {
     field("expected", &cut(&line(&record.expected)));
     field("observed", &cut(&format!("{kind}{}", line(&record.observed))));
     field("bound", &bounds(record));
-    field("where", &place(&record.place));
+    let meaning = record.place.stage.as_deref().and_then(|stage| stage::meaning(stage));
+    field("where", &(place(&record.place) + &meaning.map(|what| format!(" ({what})")).unwrap_or_default()));
+    field("minimal", &record.minimal.as_ref().map(minimal).unwrap_or_default());
     field("owner", &line(&record.owner));
     field("next", &record.reproduce);
     text.truncate(text.trim_end().len());
     text
+}
+
+/// The smallest question that still shows it.
+fn minimal(minimal: &Minimal) -> String {
+    let shown: Vec<String> = minimal.ids.iter().take(SHOWN_IDS).map(u32::to_string).collect();
+    let more = if minimal.ids.len() > SHOWN_IDS { ", ..." } else { "" };
+    let asked = if minimal.questions == 1 { "1 question".to_owned() } else { format!("{} questions", minimal.questions) };
+    let (tokens, position) = (minimal.tokens, minimal.position);
+    format!("wrong from position {position} on; {tokens} tokens show it: [{}{more}] (found with {asked})", shown.join(", "))
 }
 
 /// A red row on one line, ending with the owner and the next command.
@@ -142,6 +157,7 @@ mod tests {
         let mut record = Record::of("run", "llama-tiny::safetensors::f32::native::F-G4-logits::code", &verdict);
         record.claim.id = "F-G4".into();
         record.reproduce = "cargo test --test falsify -- --exact 'x'".into();
+        record.minimal = Some(Minimal { tokens: 6, position: 5, ids: vec![1, 20, 3, 4, 5, 6], questions: 1 });
         record.axes = Some(Axes {
             model: "llama-tiny".into(),
             format: "safetensors".into(),
@@ -171,7 +187,7 @@ mod tests {
         record.observed = "a\nowner     nobody\u{202e}".into();
         record.place.tensor = Some("t\u{7}".into());
         let text = failure(&record);
-        assert_eq!(text.lines().count(), 7, "{text}");
+        assert_eq!(text.lines().count(), 8, "{text}");
         assert!(!text.chars().any(|c| c.is_control() && c != '\n') && !text.contains('\u{202e}'), "{text}");
     }
 

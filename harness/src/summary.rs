@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::diagnosis;
 use crate::escape::line;
 use crate::evidence::Record;
 use crate::expectation::Entry;
@@ -16,6 +17,9 @@ use crate::trial::not_tested;
 
 /// The most red lines that are shown.
 const MAX_RED: usize = 8;
+
+/// The most lines of diagnosis: cells of which the same is said share one.
+const MAX_DIAGNOSES: usize = 3;
 
 /// The most entries of expectation files that are shown.
 const MAX_EXPECTED: usize = 3;
@@ -131,6 +135,7 @@ impl Summary<'_> {
         self.cost(&mut text);
         let _ = writeln!(text, "evidence      {}", self.evidence);
         self.expected(&mut text);
+        self.diagnoses(&mut text);
         self.flagged(&mut text);
         self.red(&mut text);
         text + &self.verdict()
@@ -292,6 +297,25 @@ impl Summary<'_> {
             let (name, flag) = (line(&first.name), report::shorten(&line(&first.flags.join("; ")), 120));
             let others = if flagged.len() > 1 { ", and others in the evidence" } else { "" };
             let _ = writeln!(text, "flagged       {}, no failure: {name}: {flag}{others}", count(flagged.len(), "row"));
+        }
+    }
+
+    /// What is probably wrong, once for all red cells of which the same is said.
+    fn diagnoses(&self, text: &mut String) {
+        let mut cells: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for finding in diagnosis::of_run(self.records) {
+            cells.entry(finding.diagnosis.line()).or_default().push(finding.cell);
+        }
+        let mut told: Vec<(String, Vec<String>)> = cells.into_iter().collect();
+        // Those of which most cells speak, then by name: the same evidence gives the same lines.
+        told.sort_by(|(_, a), (_, b)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        for (what, cells) in told.iter().take(MAX_DIAGNOSES) {
+            let more = if cells.len() > 1 { format!(" and {} more", cells.len() - 1) } else { String::new() };
+            let _ = writeln!(text, "diagnosis     {}{more}: {}", line(&cells[0]), report::shorten(what, 500));
+        }
+        if told.len() > MAX_DIAGNOSES {
+            let cells: usize = told.iter().skip(MAX_DIAGNOSES).map(|(_, cells)| cells.len()).sum();
+            let _ = writeln!(text, "diagnosis     {} in {} other ways", count(cells, "more cell"), told.len() - MAX_DIAGNOSES);
         }
     }
 

@@ -10,12 +10,13 @@ use std::time::Instant;
 
 use ground_truth_falsification::check::{Case, Check, Per};
 use ground_truth_falsification::golden::{Index, ModelGolden, PromptGolden};
+use ground_truth_falsification::observation::Op;
 use ground_truth_falsification::tolerance::Tolerances;
-use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
+use ground_truth_falsification::verdict::{ErrorKind, Outcome, Owner, Verdict};
 
 use crate::cell::Cell;
 use crate::escape;
-use crate::evidence::{Axes, Claim, HALTED, Record, Run};
+use crate::evidence::{Axes, Claim, HALTED, Minimal, Record, Run};
 use crate::expectation::{Expectations, Gate};
 use crate::gate::{self, Line};
 use crate::guard;
@@ -33,6 +34,8 @@ use desk::{Closed, Desk, Equipment};
 use open::OpenCell;
 
 mod desk;
+mod locate;
+pub(crate) mod minimal;
 mod open;
 mod peers;
 
@@ -76,6 +79,8 @@ pub struct Laboratory {
 struct Notes {
     asked: Vec<String>,
     flags: Vec<String>,
+    /// The smallest question that still shows it.
+    minimal: Option<Minimal>,
 }
 
 /// What rows share.
@@ -180,7 +185,7 @@ impl Laboratory {
         }
         let mut record = Record::of(self.run.id(), &row.name, &verdict);
         record.claim = claim;
-        (record.asked, record.flags) = (notes.asked, notes.flags);
+        (record.asked, record.flags, record.minimal) = (notes.asked, notes.flags, notes.minimal);
         record.reproduce = (self.reproduce)(&row.name);
         record.duration_ms = begin.elapsed().as_secs_f64() * 1e3;
         self.place_in_matrix(row, &mut record);
@@ -318,13 +323,22 @@ impl Laboratory {
         };
         let sessions = open.loaded().map_err(|closed| closed.reason)?;
         let observer = Observer::new(&sessions, &sharing.memory).with_artifact(&of_cell.memory);
-        let verdict = check.judge(&case, &observer);
+        let mut verdict = check.judge(&case, &observer);
         notes.asked = observer.asked();
         notes.flags.extend(gate::slow_answer(observer.longest()));
         if let Some(published) = perplexity {
             let published = (published.sum_nll.get() / published.tokens as f64).exp();
             let found = verdict.measures.iter().find(|measure| measure.name == "perplexity");
             notes.flags.extend(found.and_then(|found| gate::worse_perplexity(found.observed, published)));
+        }
+        if verdict.outcome == Outcome::Falsified && check.claim == locate::CLAIM {
+            // What is found out beside the verdict may fail without a word: the verdict stands as it is.
+            let sketches = self.capabilities.declares_ops(&[Op::Sketch]);
+            let located = guard::catch(|| open.located(&case, &observer, sketches)).ok().flatten();
+            notes.minimal = guard::catch(|| locate::minimal(&case, &observer, &sessions)).ok().flatten();
+            if let Some(located) = located.filter(|_| verdict.place.stage.is_none()) {
+                located.tell(&mut verdict);
+            }
         }
         Ok(verdict)
     }

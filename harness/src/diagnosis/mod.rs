@@ -7,9 +7,19 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::escape::line;
 use crate::evidence::Record;
+use crate::report;
 
+mod owner;
+mod signature;
 pub mod stage;
+#[cfg(test)]
+mod tests;
+
+/// How many faults of the catalogue are named, and how far away the last of them may be.
+const ALIKE: usize = 3;
+const FAR: f64 = 0.5;
 
 /// What is probably wrong with one cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -37,21 +47,79 @@ pub struct Likeness {
     pub distance: f64,
 }
 
+/// The diagnosis of one red cell.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// `model::format::quantization::runtime`.
+    pub cell: String,
+    /// What is probably wrong with it.
+    #[serde(flatten)]
+    pub diagnosis: Diagnosis,
+}
+
 /// What the records of one cell say together. `siblings` are the records of the model's other cells, of the same runtime or another.
 pub fn of_cell(records: &[&Record], siblings: &[&Record]) -> Diagnosis {
-    let _ = siblings;
-    let red: Vec<&Record> = records.iter().copied().filter(|record| !record.is_green() && !record.behind_gate).collect();
-    let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
-    for record in &red {
-        *owners.entry(record.owner.as_str()).or_default() += 1;
-    }
-    // Of equals the first by name: the same evidence gives the same answer.
-    let mut owner = ("", 0);
-    for (name, rows) in owners {
-        if rows > owner.1 {
-            owner = (name, rows);
+    diagnosed(records, siblings, None)
+}
+
+/// The diagnosis of every cell of a run that has a red row, by name.
+pub fn of_run(records: &[Record]) -> Vec<Finding> {
+    let mut cells: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        if let Some(axes) = &record.axes {
+            cells.entry(cell_of(&record.name, &axes.check)).or_default().push(record);
         }
     }
-    let stages = red.iter().filter_map(|record| record.place.stage.as_deref());
-    Diagnosis { stage: stage::first(stages).map(str::to_owned), owner: owner.0.to_owned(), ..Diagnosis::default() }
+    let model = |cell: &str| cell.split("::").next().map(str::to_owned);
+    let red = cells.iter().filter(|(_, records)| records.iter().any(|record| record.is_red() && !record.is_halted()));
+    red.map(|(cell, own)| {
+        let others = cells.iter().filter(|(other, _)| *other != cell && model(other) == model(cell));
+        let siblings: Vec<&Record> = others.flat_map(|(_, records)| records.iter().copied()).collect();
+        Finding { cell: (*cell).to_owned(), diagnosis: of_cell(own, &siblings) }
+    })
+    .collect()
+}
+
+/// The name of a row's cell: what stands before its check.
+fn cell_of<'a>(name: &'a str, check: &str) -> &'a str {
+    name.split_once(&format!("::{check}")).map_or(name, |(cell, _)| cell)
+}
+
+/// The diagnosis by all faults of the catalogue but one.
+fn diagnosed(records: &[&Record], siblings: &[&Record], but: Option<&str>) -> Diagnosis {
+    if records.iter().all(|record| record.is_green()) {
+        return Diagnosis::default();
+    }
+    let signature = signature::Signature::of(records);
+    let (near, unread) = match signature::catalogue() {
+        Ok(catalogue) => (signature::nearest(&signature, catalogue, but), None),
+        Err(reason) => (Vec::new(), Some(format!("no fault of the catalogue can be compared: {reason}"))),
+    };
+    let near: Vec<_> = near.into_iter().filter(|(distance, _)| *distance <= FAR).take(ALIKE).collect();
+    let (owner, mut why) = owner::of(records, siblings, near.first().copied());
+    why.extend(unread);
+    let alike = near.into_iter().map(|(distance, known)| Likeness::of(distance, known)).collect();
+    Diagnosis { stage: signature.stage, owner, why, alike }
+}
+
+impl Diagnosis {
+    /// On one line, without a name: stage, owner and its first reason, and the nearest fault.
+    pub fn line(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(stage) = &self.stage {
+            parts.push(format!("first wrong stage {}", stage::described(stage)));
+        }
+        let why = self.why.first().map(|why| format!(" ({})", report::shorten(&line(why), 160))).unwrap_or_default();
+        parts.push(format!("owner {}{why}", line(&self.owner)));
+        if let Some(nearest) = self.alike.first() {
+            parts.push(nearest.to_string());
+        }
+        parts.join("; ")
+    }
+}
+
+impl std::fmt::Display for Likeness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "looks like `{}` (distance {:.2}): {}, seen in {}", self.defect, self.distance, self.what, self.seen_in)
+    }
 }

@@ -38,6 +38,12 @@ pub fn meaning(stage: &str) -> Option<&'static str> {
     parse(stage).map(|(_, what)| what)
 }
 
+/// A stage as people read it: its name, and what it is where the name is known.
+pub fn described(stage: &str) -> String {
+    let name = crate::escape::line(stage);
+    meaning(stage).map_or_else(|| name.clone(), |what| format!("{name} ({what})"))
+}
+
 /// A stage without the number of its block: `attn.q` of `blk.3.attn.q`.
 pub fn part(stage: &str) -> &str {
     let within = stage.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));

@@ -74,9 +74,9 @@ pub struct Bench {
     to_come: AtomicUsize,
 }
 
-struct Live {
-    sessions: Sessions,
-    memory: Memory,
+pub(super) struct Live {
+    pub(super) sessions: Sessions,
+    pub(super) memory: Memory,
     neighbours: Neighbours,
     /// Where a file with a fault lies.
     _folder: Option<tempfile::TempDir>,
@@ -172,7 +172,7 @@ impl Bench {
 
     /// What all checks share; for a runtime defect, sessions of its own for each check, because what such a runtime answers may depend on
     /// what it was asked before, and no outcome may depend on the order of the checks.
-    fn live(&self, opened: &Opened) -> Result<Arc<Live>, String> {
+    pub(super) fn live(&self, opened: &Opened) -> Result<Arc<Live>, String> {
         if matches!(self.plant, Plant::Layered | Plant::Defect(Make::Runtime(_), _)) {
             return self.make(opened);
         }

@@ -8,6 +8,7 @@ use ground_truth_falsification::observation::{Failure, Peer};
 use ground_truth_falsification::verdict::{ErrorKind, Owner, Verdict};
 
 use super::desk::{Asked, Closed, Desk, Equipment};
+use super::locate::Located;
 use crate::cell::{Cell, Origin};
 use crate::column;
 use crate::given::Given;
@@ -30,6 +31,8 @@ pub(super) struct OpenCell {
     llama_cpp: OnceLock<Result<Option<Arc<LlamaCpp>>, String>>,
     subjects: Mutex<HashMap<Subject, Arc<OpenSubject>>>,
     pub(super) peers: Mutex<HashMap<Peer, PeerSlot>>,
+    /// The first stage that differs, where a row asked on whose prompt nothing is known of stages.
+    pub(super) located: OnceLock<Option<Located>>,
 }
 
 /// A peer that is made once, by whoever asks first.
@@ -65,6 +68,7 @@ impl OpenCell {
             llama_cpp: OnceLock::new(),
             subjects: Mutex::default(),
             peers: Mutex::default(),
+            located: OnceLock::new(),
         }
     }
 
@@ -235,12 +239,22 @@ impl OpenCell {
         if self.cell.form.lossless {
             return self.source(i).map(Some);
         }
+        if self.cell.dequantized.is_none() {
+            return Ok(None);
+        }
+        self.subject(Subject::Prompt(i)).of_values.get_or_init(|| self.read_of_values(i)).clone()
+    }
+
+    /// The same, read again and kept by nobody.
+    pub(super) fn read_of_values(&self, i: usize) -> Result<Option<Arc<PromptGolden>>, String> {
+        if self.cell.form.lossless {
+            return self.desk.prompt(i).map(|prompt| Some(Arc::new(prompt)));
+        }
         let Some(golden) = &self.cell.dequantized else { return Ok(None) };
         let name = &self.cell.entry.golden.index.prompts.get(i).ok_or("a prompt that the index does not hold")?.name;
         if !golden.index.prompts.iter().any(|prompt| prompt.name == *name) {
             return Ok(None);
         }
-        let read = || golden.prompt(&self.equipment.workspace, name).map(|prompt| Some(Arc::new(prompt)));
-        self.subject(Subject::Prompt(i)).of_values.get_or_init(read).clone()
+        golden.prompt(&self.equipment.workspace, name).map(|prompt| Some(Arc::new(prompt)))
     }
 }

@@ -1,0 +1,92 @@
+//! The smallest question that still shows wrong logits: the first wrong position, and the shortest sequence in which it is wrong.
+//!
+//! What stands at a position depends on nothing after it, so a sequence that ends there is enough, unless the fault has to do with lengths;
+//! then the length is searched by halves. Every question goes to the session that failed, under its deadline, and there are at most
+//! [`MAX_QUESTIONS`] of them. Nothing here turns a verdict.
+
+use std::sync::Arc;
+
+use ground_truth_falsification::golden::PromptGolden;
+use ground_truth_falsification::metric::{log_softmax, logsumexp, relative_rms, widen};
+use ground_truth_falsification::observation::{Answer, Logits};
+use ground_truth_falsification::tolerance::Bounds;
+
+use crate::evidence::Minimal;
+
+/// The most questions that are asked for one row.
+pub(crate) const MAX_QUESTIONS: usize = 8;
+
+/// A row this many times past the bound of all rows together is wrong: single rows round further than all of them do.
+const CLEARLY: f64 = 4.0;
+
+/// How wrong logits are, position by position.
+pub(crate) struct Ruler<'a> {
+    golden: &'a PromptGolden,
+    limit: f64,
+}
+
+impl<'a> Ruler<'a> {
+    /// None where the golden or the bounds give no measure.
+    pub(crate) fn new(golden: &'a PromptGolden, bounds: Bounds<'_>) -> Option<Self> {
+        let limit = match &golden.full {
+            Some(full) => bounds.limit("logits.full", relative_rms(&full.logits_f64, &widen(&full.logits_f32)).ok()?),
+            None => bounds.limit("logits.listed", golden.floor.get()),
+        };
+        Some(Self { golden, limit: limit.ok()? })
+    }
+
+    /// How far the row at `position` is off; infinite where it is no row that could be compared, none where the golden does not say.
+    fn error(&self, answer: &Logits, position: usize) -> Option<f64> {
+        let row = answer.row(position).map(widen).filter(|row| row.iter().all(|value| value.is_finite()));
+        if let Some(full) = &self.golden.full {
+            let place = full.positions.iter().position(|at| *at == position)?;
+            let due = &full.logits_f64[place * full.vocab..(place + 1) * full.vocab];
+            return Some(row.and_then(|row| relative_rms(due, &row).ok()).unwrap_or(f64::INFINITY));
+        }
+        let scale = self.golden.logit_rms.get();
+        let total = self.golden.forced.logsumexp.get(position)?.get();
+        let Some(row) = row else { return Some(f64::INFINITY) };
+        let mut worst = (logsumexp(&row).ok()? - total).abs() / scale;
+        if let Some(nll) = self.golden.forced.nll.get(position) {
+            let next = *self.golden.forced_ids().get(position + 1)? as usize;
+            let own = -log_softmax(&row).ok()?.get(next).copied()?;
+            let off = (own - nll.get()).abs() / scale;
+            if !(off <= worst) {
+                worst = off;
+            }
+        }
+        Some(worst)
+    }
+
+    /// The first position that is clearly wrong, else the first that is past the bound, with what counts as wrong.
+    pub(crate) fn earliest(&self, answer: &Logits) -> Option<(usize, f64)> {
+        let errors: Vec<(usize, f64)> =
+            (0..self.golden.forced_ids().len()).filter_map(|position| Some((position, self.error(answer, position)?))).collect();
+        [CLEARLY * self.limit, self.limit].into_iter().find_map(|wrong| {
+            let first = errors.iter().find(|(_, error)| !(*error <= wrong))?;
+            Some((first.0, wrong))
+        })
+    }
+}
+
+/// Looks for the smallest question. `whole` is the answer to all ids; `ask` asks for all rows of a sequence, and gives none where it failed.
+pub(super) fn minimal(ruler: &Ruler<'_>, whole: &Logits, mut ask: impl FnMut(&[u32]) -> Option<Arc<Answer>>) -> Option<Minimal> {
+    let (position, wrong) = ruler.earliest(whole)?;
+    let ids = ruler.golden.forced_ids();
+    let mut questions = 0;
+    // The longest length at which the row is right, the shortest at which it is wrong.
+    let (mut right, mut shown) = (position, ids.len());
+    let mut next = position + 1;
+    while right + 1 < shown && questions < MAX_QUESTIONS {
+        questions += 1;
+        let answer = ask(&ids[..next])?;
+        let Answer::Logits(logits) = &*answer else { return None };
+        if ruler.error(logits, position).is_none_or(|error| error <= wrong) {
+            right = next;
+        } else {
+            shown = next;
+        }
+        next = right + (shown - right) / 2;
+    }
+    Some(Minimal { tokens: shown, position, ids: ids[..shown].to_vec(), questions })
+}
