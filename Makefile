@@ -1,7 +1,7 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
 .PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power ticket \
-        train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp audit crash ci recheck clean uv
+        train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp audit crash mutants mutants-tool mutants-control mutants-diff mutants-sample coverage ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
 MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
@@ -9,6 +9,16 @@ MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
 EXTRA ?=
 APR := 0.72.3
 CARGO_DENY := 0.20.2
+# Mutants of the suite's own code: the tool, whose they are, where the runs go, and what a sample or a difference is taken of.
+MUTANTS := 27.1.0
+PACKAGES := ground-truth ground-truth-falsification ground-truth-harness
+MUTANTS_OUT := target/mutation
+MUTANTS_RUN := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants $(PACKAGES:%=-p %)
+MUTANTS_SAY := cargo run --quiet -p ground-truth-harness --example mutants --
+N ?= 300
+SEED ?= 1
+BASE ?= main
+LLVM_COV := 0.9.1
 CHECK ?=
 
 help: ## print this list
@@ -122,6 +132,40 @@ audit: target/tools/bin/cargo-deny ## licences, bans, sources and advisories of 
 	target/tools/bin/cargo-deny check licenses bans sources
 	if target/tools/bin/cargo-deny fetch db; then target/tools/bin/cargo-deny check --disable-fetch advisories; \
 	else echo "advisories: NOT CHECKED, as the database cannot be reached"; fi
+
+mutants-tool: # cargo-mutants at its pinned version, under target/tools
+	@test "$$(target/tools/bin/cargo-mutants --version 2>/dev/null)" = "cargo-mutants $(MUTANTS)" || \
+	cargo install cargo-mutants --version $(MUTANTS) --locked --root target/tools
+
+# Exit codes of cargo-mutants: 0 all caught, 2 some missed, 3 some out of time; anything else is no run.
+mutants-control: mutants-tool ## the control of a mutation run: a mutant that must be caught, one that must survive, one that does not build
+	mkdir -p $(MUTANTS_OUT)
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants -d harness/tests/mutation/control --no-config -o $(MUTANTS_OUT)/control || test $$? -eq 2
+	$(MUTANTS_SAY) control $(MUTANTS_OUT)/control/mutants.out/outcomes.json
+	$(MUTANTS_RUN) --list --json > $(MUTANTS_OUT)/list.json
+	$(MUTANTS_SAY) packages $(MUTANTS_OUT)/list.json $(PACKAGES)
+
+mutants: mutants-control ## every mutant of the three packages against their tests (days); the score, and survivors as evidence
+	$(MUTANTS_RUN) -o $(MUTANTS_OUT)/all || test $$? -eq 2 -o $$? -eq 3
+	$(MUTANTS_SAY) score $(MUTANTS_OUT)/all/mutants.out/outcomes.json
+
+mutants-sample: mutants-control ## N=300 mutants, stratified by the complexity of their functions; SEED=1 chooses them; at least nine tenths are due
+	$(MUTANTS_SAY) select $(MUTANTS_OUT)/list.json $(N) $(SEED) | sed 's/^/--re=/' > $(MUTANTS_OUT)/sample.txt
+	test -s $(MUTANTS_OUT)/sample.txt
+	xargs -x -d '\n' -a $(MUTANTS_OUT)/sample.txt sh -c '$(MUTANTS_RUN) -o $(MUTANTS_OUT)/sample "$$@" || test $$? -eq 2 -o $$? -eq 3' sh
+	$(MUTANTS_SAY) score $(MUTANTS_OUT)/sample/mutants.out/outcomes.json 0.9
+
+mutants-diff: mutants-control ## mutants of the lines that differ from BASE=main; none may survive
+	git diff $(BASE)... > $(MUTANTS_OUT)/changed.diff
+	$(MUTANTS_RUN) --in-diff $(MUTANTS_OUT)/changed.diff -o $(MUTANTS_OUT)/diff || test $$? -eq 2 -o $$? -eq 3
+	$(MUTANTS_SAY) score $(MUTANTS_OUT)/diff/mutants.out/outcomes.json 1
+
+coverage: ## lines that the tests reach, file by file: those below 95 % are listed, and there should be none
+	rustup component add llvm-tools
+	@test "$$(target/tools/bin/cargo-llvm-cov --version 2>/dev/null)" = "cargo-llvm-cov $(LLVM_COV)" || \
+	cargo install cargo-llvm-cov --version $(LLVM_COV) --locked --root target/tools
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo llvm-cov $(PACKAGES:%=-p %) --lib --tests --json --summary-only --output-path target/coverage.json
+	$(MUTANTS_SAY) coverage target/coverage.json 95
 
 ci: ## what must pass before a change lands
 	.ci/run

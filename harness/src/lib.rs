@@ -17,6 +17,7 @@
 //! | [`ticket`], [`markdown`] | what is red in a run, one issue for each thing to mend; untrusted text in Markdown |
 //! | [`expectation`] | what a runtime is known to get wrong, who was told, and until when that is believed |
 //! | `defect`, [`power`] | named faults, and the tests that every check finds those it should |
+//! | [`mutation`] | what the suite's own tests do to mutants of the suite's own code |
 //! | [`list`] | what a folder says it is |
 //! | [`suite`] | the matrix as a test binary |
 //! | [`judge`], [`self_reference`] | one model folder without cargo; without a golden, the claims that need none |
@@ -45,6 +46,7 @@ pub mod list;
 mod make;
 pub mod markdown;
 pub mod matrix;
+pub mod mutation;
 pub mod observe;
 #[cfg(test)]
 #[path = "../tests/payload/mod.rs"]

@@ -14,6 +14,8 @@ use crate::escape;
 use crate::roster::{Entry, Problem, Roster};
 use crate::runtime::Capabilities;
 
+mod fast;
+
 /// The id of the gate's row: hashes hold, the golden parses and passes its lint, the artifact loads without a warning.
 pub const GATE: &str = "F-G1";
 
@@ -100,6 +102,8 @@ pub struct Coverage {
     pub total: usize,
     /// Rows of the catalogue that other columns leave to the published form: costly ones, and those of prompts outside of the sample.
     pub sampled: usize,
+    /// Rows that the fast roster leaves out.
+    pub left_out: usize,
 }
 
 /// Which cells a model has.

@@ -1,6 +1,6 @@
 //! Which models and goldens there are.
 //!
-//! The roster is data: every folder under `testdata/models` and `golden`, and what five variables name. Relative values start at
+//! The roster is data: every folder under `testdata/models` and `golden`, and what six variables name. Relative values start at
 //! the workspace root. A value that names nothing is a [`Problem`], and a problem is a red row: a list that silently lost an entry
 //! would look like a list that never had it.
 //!
@@ -11,6 +11,7 @@
 //! | `GROUND_TRUTH_ARTIFACTS` | `model=file`, separated by colons: files that somebody else made of a model of the roster |
 //! | `GROUND_TRUTH_DATA` | one folder of other test data, among them models whose golden lists files that somebody else made |
 //! | `GROUND_TRUTH_REQUIRE_ALL` | `1`: what would be listed as not tested is red |
+//! | `GROUND_TRUTH_ROSTER` | `fast`: every check once, where it costs least; for mutants of the suite |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -34,7 +35,8 @@ use crate::workspace::Workspace;
 mod settings;
 
 pub use settings::{
-    ARTIFACTS_VARIABLE, DATA_VARIABLE, GOLDEN_VARIABLE, MODELS_VARIABLE, REQUIRE_ALL_VARIABLE, RUNTIMES_VARIABLE, Settings,
+    ARTIFACTS_VARIABLE, DATA_VARIABLE, FAST, GOLDEN_VARIABLE, MODELS_VARIABLE, REQUIRE_ALL_VARIABLE, ROSTER_VARIABLE, RUNTIMES_VARIABLE,
+    Settings,
 };
 
 /// Folders of `golden/` that hold no model's golden.
@@ -112,6 +114,8 @@ pub struct Roster {
     pub problems: Vec<Problem>,
     /// The folder of other test data.
     pub data: Option<PathBuf>,
+    /// Whether every check is judged once only, where it costs least.
+    pub fast: bool,
 }
 
 impl Roster {
@@ -128,11 +132,12 @@ impl Roster {
         let goldens = reader.goldens(settings);
         let data = reader.data(settings);
         let require_all = reader.require_all(settings);
+        let fast = reader.fast(settings);
         let mut entries = reader.pair(&models, goldens, data.as_deref(), require_all);
         reader.artifacts(settings, &mut entries);
         let in_data = entries.iter().filter(|entry| entry.is_data).filter_map(|entry| entry.model.clone());
         let models = models.into_values().chain(in_data).collect();
-        Self { entries, models, problems: reader.problems.into_iter().collect(), data }
+        Self { entries, models, problems: reader.problems.into_iter().collect(), data, fast }
     }
 }
 
@@ -326,6 +331,18 @@ impl Reader<'_> {
             .ok_or_else(|| format!("no golden of a model `{}`; `ground-truth judge MODEL_DIR FILE` needs none", escape::line(&model)))?;
         give(entry, &path, self.workspace);
         Ok(())
+    }
+
+    fn fast(&mut self, settings: &Settings) -> bool {
+        match settings.roster.as_deref().map(OsStr::as_bytes) {
+            None | Some(b"") => false,
+            Some(value) if value == FAST.as_bytes() => true,
+            Some(value) => {
+                let other = escape::line(&String::from_utf8_lossy(value));
+                self.red(format!("variable::{ROSTER_VARIABLE}"), "fast, or nothing", format!("{ROSTER_VARIABLE} is `{other}`"));
+                false
+            }
+        }
     }
 
     fn require_all(&mut self, settings: &Settings) -> bool {

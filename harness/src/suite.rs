@@ -192,6 +192,9 @@ pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Co
                 // They are everybody's, and the first has told them.
                 roster.problems.clear();
                 let expectations = Expectations::read(&workspace, &beside, &capabilities, &mut matrix);
+                if roster.fast {
+                    matrix.keep_fast();
+                }
                 (matrix, expectations)
             }
             Rows::Instead(row) => (Matrix { rows: vec![*row], ..Matrix::default() }, Expectations::default()),

@@ -13,6 +13,7 @@ use crate::evidence::Record;
 use crate::expectation::Entry;
 use crate::matrix::{self, Matrix, Subject, Task};
 use crate::report;
+use crate::roster::{FAST, ROSTER_VARIABLE};
 use crate::trial::not_tested;
 
 /// The most red lines that are shown.
@@ -128,6 +129,13 @@ impl Summary<'_> {
                 text,
                 "sampled       {} of the catalogue are judged in the published form alone: costly checks, and prompts outside of the sample",
                 count(coverage.sampled, "row")
+            );
+        }
+        if coverage.left_out > 0 {
+            let left_out = count(coverage.left_out, "row");
+            let _ = writeln!(
+                text,
+                "fast          {left_out} left out by {ROSTER_VARIABLE}={FAST}: every check once, which is for mutants of the suite and proves less"
             );
         }
         self.not_tested(&mut text);

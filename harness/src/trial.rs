@@ -15,6 +15,7 @@ use ground_truth_falsification::tolerance::Tolerances;
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Owner, Verdict};
 
 use crate::cell::Cell;
+use crate::diagnosis::UNVOUCHED;
 use crate::escape;
 use crate::evidence::{Axes, Claim, HALTED, Minimal, Record, Run};
 use crate::expectation::{Expectations, Gate};
@@ -462,11 +463,7 @@ fn behind(gate: &str, reason: &str, owner: Owner) -> Verdict {
 fn gate_verdict(index: &Index, cell: &Cell) -> Verdict {
     let tensors = index.tensors.len();
     if cell.entry.self_reference.is_some() {
-        return Verdict::corroborated(
-            tensors,
-            "no complaint",
-            format!("the artifact loads, {tensors} tensors; no golden vouches for its files"),
-        );
+        return Verdict::corroborated(tensors, "no complaint", format!("the artifact loads, {tensors} tensors; {UNVOUCHED}"));
     }
     let beside = cell.dequantized.as_ref().map_or(0, |golden| golden.index.files.len())
         + cell.llama_cpp.as_ref().map_or(0, |golden| golden.index.files.len());

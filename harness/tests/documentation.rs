@@ -3,6 +3,7 @@
 //!
 //! Every rule is a function from text to complaints, so that each test also shows the text that turns it red.
 
+use ground_truth_harness::roster::{FAST, ROSTER_VARIABLE};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -206,4 +207,17 @@ fn cargo_mutants_reads_our_settings() {
     let link = workspace().join(".cargo/mutants.toml");
     let resolved = link.canonicalize().expect(".cargo/mutants.toml resolves");
     assert_eq!(resolved, workspace().join("mutants.toml").canonicalize().expect("mutants.toml exists"));
+    let settings: toml::Table = read("mutants.toml").parse().expect("mutants.toml is TOML");
+    let packages: Vec<&str> = settings["test_package"].as_array().expect("a list").iter().filter_map(toml::Value::as_str).collect();
+    assert!(
+        read("Makefile").contains(&format!("\nPACKAGES := {}\n", packages.join(" "))),
+        "the Makefile names other packages than {packages:?}"
+    );
+    let fast = toml::Value::from(format!("env.{ROSTER_VARIABLE}='{FAST}'"));
+    assert!(settings["additional_cargo_args"].as_array().is_some_and(|list| list.contains(&fast)), "{settings:?}");
+    assert!(read("Cargo.toml").contains("[profile.mutants]") && settings["profile"].as_str() == Some("mutants"));
+    // An exclusion stands under the sentence that says why.
+    let lines: Vec<String> =
+        read("mutants.toml").lines().skip_while(|line| !line.starts_with("exclude_re")).map(|line| line.trim().to_owned()).collect();
+    assert!(lines.get(1).is_some_and(|line| line.starts_with("# ")), "the first exclusion has no reason");
 }

@@ -365,6 +365,6 @@ mod tests {
     fn signed_zeros_are_a_difference() {
         let plus = Logits { n: 1, vocab: 1, values: vec![0.0] };
         let minus = Logits { n: 1, vocab: 1, values: vec![-0.0] };
-        assert!(first_difference(&plus, &minus).is_some());
+        assert!(first_difference(&plus, &minus).is_some_and(|at| (at.position, at.token) == (0, 0)));
     }
 }

@@ -12,10 +12,12 @@ use crate::evidence::Record;
 use crate::report;
 
 mod owner;
-mod signature;
+pub(crate) mod signature;
 pub mod stage;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use owner::UNVOUCHED;
 
 /// How many faults of the catalogue are named, and how far away the last of them may be.
 const ALIKE: usize = 3;
@@ -95,10 +97,10 @@ fn diagnosed(records: &[&Record], siblings: &[&Record], but: Option<&str>) -> Di
         Ok(catalogue) => (signature::nearest(&signature, catalogue, but), None),
         Err(reason) => (Vec::new(), Some(format!("no fault of the catalogue can be compared: {reason}"))),
     };
-    let near: Vec<_> = near.into_iter().filter(|(distance, _)| *distance <= FAR).take(ALIKE).collect();
-    let (owner, mut why) = owner::of(records, siblings, near.first().copied());
+    let (owner, mut why) = owner::of(records, siblings, &near, signature.stage.is_some());
     why.extend(unread);
-    let alike = near.into_iter().map(|(distance, known)| Likeness::of(distance, known)).collect();
+    let alike = near.into_iter().filter(|(distance, _)| *distance <= FAR).take(ALIKE);
+    let alike = alike.map(|(distance, known)| Likeness::of(distance, known)).collect();
     Diagnosis { stage: signature.stage, owner, why, alike }
 }
 

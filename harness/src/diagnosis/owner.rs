@@ -80,6 +80,9 @@ fn is_arithmetic(check: &str) -> bool {
     check.starts_with("F-G4-") && check != "F-G4-greedy"
 }
 
+/// What a gate says where no golden names the files.
+pub(crate) const UNVOUCHED: &str = "no golden vouches for its files";
+
 /// Errors by which a runtime gives no answer.
 const NO_ANSWER: [&str; 3] = ["crash", "timeout", "protocol"];
 
@@ -98,7 +101,7 @@ fn is_red(record: &Record) -> bool {
 }
 
 /// The owner, and why.
-pub(super) fn of(records: &[&Record], siblings: &[&Record], alike: Option<(f64, &Known)>) -> (String, Vec<String>) {
+pub(super) fn of(records: &[&Record], siblings: &[&Record], near: &[(f64, &Known)], located: bool) -> (String, Vec<String>) {
     let red: Vec<&Record> = records.iter().copied().filter(|record| is_red(record) && !record.behind_gate).collect();
     let Some(first) = red.first().copied().or_else(|| records.iter().copied().find(|record| is_red(record))) else {
         return (String::new(), Vec::new());
@@ -131,6 +134,15 @@ pub(super) fn of(records: &[&Record], siblings: &[&Record], alike: Option<(f64, 
         let owner = if checks.iter().all(|check| *check == "CHAT-ids") { "tokenizer" } else { majority(&red, "runtime") };
         return said(owner, "conversations alone are red: the template, or how it is rendered".to_owned());
     }
+    let vouched = !records.iter().any(|record| record.observed.contains(UNVOUCHED));
+    let published = red.iter().find_map(|record| cell_of(record)).is_some_and(|cell| cell[1] == "safetensors" && !is_given(&cell));
+    if groups.contains(&About::File) && published && vouched {
+        let list = list(About::File);
+        return said(
+            "runtime",
+            format!("the files are those that the golden was written for, and what the runtime says of them is not what they hold: {list}"),
+        );
+    }
     if groups.contains(&About::File) {
         return said("file", format!("rows that look at what the file holds are red: {}", list(About::File)));
     }
@@ -143,7 +155,20 @@ pub(super) fn of(records: &[&Record], siblings: &[&Record], alike: Option<(f64, 
             format!("the runtime contradicts itself or its limits ({}), and its logits are right", list(About::Process)),
         );
     }
-    numbers(&red, siblings, alike)
+    numbers(&red, siblings, looks_like_a_setting(near, located))
+}
+
+/// Whether most of the nearest faults in artifacts are of a setting, not of values; the nearer, the more it counts. Without a stage more of them
+/// are asked, for each says less.
+fn looks_like_a_setting(near: &[(f64, &Known)], located: bool) -> bool {
+    let (mut settings, mut values) = (0.0, 0.0);
+    let artifacts = near.iter().filter_map(|(distance, known)| Some((distance, known.shown.touches.as_deref()?)));
+    for (distance, touches) in artifacts.take(if located { 3 } else { 5 }) {
+        let weight = 1.0 / (distance + 0.05);
+        settings += if touches.contains("config") { weight } else { 0.0 };
+        values += if touches.contains("file") { weight } else { 0.0 };
+    }
+    settings > values
 }
 
 /// A gate's own reason names the file, where one is wrong.
@@ -184,7 +209,7 @@ fn is_given(cell: &[&str; 4]) -> bool {
 }
 
 /// Numbers are wrong and the file looks right: the other cells tell whose they are.
-fn numbers(red: &[&Record], siblings: &[&Record], alike: Option<(f64, &Known)>) -> (String, Vec<String>) {
+fn numbers(red: &[&Record], siblings: &[&Record], is_setting: bool) -> (String, Vec<String>) {
     let cell = red.first().and_then(|record| cell_of(record)).unwrap_or_default();
     let others = states(siblings);
     let same_runtime = |other: &[&str; 4]| other[3] == cell[3];
@@ -196,7 +221,7 @@ fn numbers(red: &[&Record], siblings: &[&Record], alike: Option<(f64, &Known)>) 
         return ("kernel".to_owned(), vec![why]);
     }
     if is_given(&cell) {
-        let side = alike.and_then(|(_, known)| known.shown.touches.as_deref()).filter(|touches| *touches == "config").unwrap_or("file");
+        let side = if is_setting { "config" } else { "file" };
         let why = if green.is_empty() {
             "the file is on trial and the runtime is not: judge the folder that it was made of, to see whether the runtime is right there"
                 .to_owned()
@@ -204,8 +229,8 @@ fn numbers(red: &[&Record], siblings: &[&Record], alike: Option<(f64, &Known)>) 
             format!("the same runtime is right on {}: what differs is this file", names(&green))
         };
         let mut whys = vec![why];
-        if side == "config" {
-            whys.push("it looks like a setting, not like values that changed".to_owned());
+        if is_setting {
+            whys.push("most of the faults that look like it are of a setting, not of values".to_owned());
         }
         return (side.to_owned(), whys);
     }

@@ -34,7 +34,9 @@ use crate::gate;
 use crate::golden_store::read_capped;
 use crate::hashes::{FolderHashes, publish_for_now};
 use crate::matrix::{Coverage, Matrix, Row};
-use crate::roster::{ARTIFACTS_VARIABLE, DATA_VARIABLE, Entry, GOLDEN_VARIABLE, MODELS_VARIABLE, REQUIRE_ALL_VARIABLE, RUNTIMES_VARIABLE};
+use crate::roster::{
+    ARTIFACTS_VARIABLE, DATA_VARIABLE, Entry, GOLDEN_VARIABLE, MODELS_VARIABLE, REQUIRE_ALL_VARIABLE, ROSTER_VARIABLE, RUNTIMES_VARIABLE,
+};
 use crate::runtime::supervise::DEADLINE_VARIABLE;
 use crate::summary::Tally;
 use crate::workspace::{ROOT_VARIABLE, Workspace};
@@ -53,6 +55,7 @@ const VARIABLES: [&str; 9] = [
     DATA_VARIABLE,
     RUNTIMES_VARIABLE,
     REQUIRE_ALL_VARIABLE,
+    ROSTER_VARIABLE,
     DEADLINE_VARIABLE,
     ROOT_VARIABLE,
     gate::VARIABLE,

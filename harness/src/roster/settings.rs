@@ -31,6 +31,10 @@ pub const DATA_VARIABLE: &str = "GROUND_TRUTH_DATA";
 pub const RUNTIMES_VARIABLE: &str = "GROUND_TRUTH_RUNTIMES";
 /// Makes red what would be listed as not tested.
 pub const REQUIRE_ALL_VARIABLE: &str = "GROUND_TRUTH_REQUIRE_ALL";
+/// Chooses how much of the matrix is judged.
+pub const ROSTER_VARIABLE: &str = "GROUND_TRUTH_ROSTER";
+/// The value of [`ROSTER_VARIABLE`] that keeps every check once.
+pub const FAST: &str = "fast";
 
 /// The variables as they were found; `None` is unset.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +51,8 @@ pub struct Settings {
     pub runtimes: Option<OsString>,
     /// `GROUND_TRUTH_REQUIRE_ALL`.
     pub require_all: Option<OsString>,
+    /// `GROUND_TRUTH_ROSTER`; no file says it.
+    pub roster: Option<OsString>,
     /// `deadline` of the file; [`Deadlines`](crate::runtime::supervise::Deadlines) reads the variable.
     pub deadline: Option<String>,
     /// What is wrong with the file.
@@ -77,6 +83,7 @@ impl Settings {
             data: std::env::var_os(DATA_VARIABLE).or(file.data),
             runtimes: std::env::var_os(RUNTIMES_VARIABLE).or(file.runtimes),
             require_all: std::env::var_os(REQUIRE_ALL_VARIABLE).or(file.require_all),
+            roster: std::env::var_os(ROSTER_VARIABLE),
             ..file
         }
     }
@@ -99,6 +106,7 @@ impl Settings {
                     data: file.data.map(OsString::from),
                     require_all: file.require_all.map(|all| OsString::from(if all { "1" } else { "0" })),
                     deadline: file.deadline.map(|seconds| seconds.to_string()),
+                    roster: None,
                     problem: None,
                 }
             }

@@ -287,3 +287,13 @@ fn a_model_that_gguf_has_no_words_for_is_known_by_its_configuration() {
     write(16.0);
     assert!(unsayable(&model).is_some_and(|why| why.contains("rope_scaling.beta_fast")), "{:?}", unsayable(&model));
 }
+
+#[test]
+fn a_roster_is_fast_or_whole_and_any_other_word_is_red() {
+    let fixture = Fixture::carrying(&["a"]);
+    let read = |word: &str| Roster::read(&fixture.workspace(), &Settings { roster: Some(word.into()), ..Settings::default() });
+    assert!(read("fast").fast && read("fast").problems.is_empty());
+    assert!(!read("").fast && read("").problems.is_empty());
+    let roster = read("quick");
+    assert!(!roster.fast && roster.problems.iter().any(|problem| problem.subject == "variable::GROUND_TRUTH_ROSTER"));
+}

@@ -4,6 +4,8 @@
 //! then the length is searched by halves. Every question goes to the session that failed, under its deadline, and there are at most
 //! [`MAX_QUESTIONS`] of them. Nothing here turns a verdict.
 
+#![expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is on the red side of every comparison")]
+
 use std::sync::Arc;
 
 use ground_truth_falsification::golden::PromptGolden;
@@ -89,4 +91,90 @@ pub(super) fn minimal(ruler: &Ruler<'_>, whole: &Logits, mut ask: impl FnMut(&[u
         next = right + (shown - right) / 2;
     }
     Some(Minimal { tokens: shown, position, ids: ids[..shown].to_vec(), questions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roster::{Roster, Settings};
+    use crate::workspace::Workspace;
+    use ground_truth_falsification::arithmetic::Arithmetic;
+    use ground_truth_falsification::form::Form;
+    use ground_truth_falsification::tolerance::{NATIVE, Tolerances};
+
+    /// A golden with full logits, and the answer that is right.
+    fn golden() -> (PromptGolden, Logits) {
+        let workspace = Workspace::from_env();
+        let roster = Roster::read(&workspace, &Settings::default());
+        let entry = roster.entries.iter().find(|entry| entry.golden.index.model == "llama-tiny").unwrap();
+        let store = crate::golden_store::GoldenStore::new(&workspace, &entry.golden, &entry.model.as_ref().unwrap().path);
+        let index = &entry.golden.index;
+        let prompt = index.prompts.iter().filter(|prompt| prompt.full).min_by_key(|prompt| prompt.n_prompt).unwrap();
+        let golden = store.prompt(prompt).unwrap();
+        let full = golden.full.as_ref().unwrap();
+        assert_eq!(full.positions, (0..golden.forced_ids().len()).collect::<Vec<_>>());
+        let logits = Logits { n: full.positions.len(), vocab: full.vocab, values: full.logits_f32.clone() };
+        (golden, logits)
+    }
+
+    fn beginning(whole: &Logits, n: usize) -> Logits {
+        Logits { n, vocab: whole.vocab, values: whole.values[..n * whole.vocab].to_vec() }
+    }
+
+    fn wrong_at(mut logits: Logits, position: usize) -> Logits {
+        for value in &mut logits.values[position * logits.vocab..(position + 1) * logits.vocab] {
+            *value += 1.0;
+        }
+        logits
+    }
+
+    fn found(fault: impl Fn(Logits) -> Logits) -> Option<Minimal> {
+        let (golden, right) = golden();
+        let (tolerances, form) = (Tolerances::committed().unwrap(), Form::published("F32"));
+        let ruler = Ruler::new(&golden, tolerances.of(NATIVE, Arithmetic::Exact, &form)).unwrap();
+        let whole = fault(right.clone());
+        minimal(&ruler, &whole, |ids| {
+            assert_eq!(ids, &golden.forced_ids()[..ids.len()]);
+            Some(Arc::new(Answer::Logits(fault(beginning(&right, ids.len())))))
+        })
+    }
+
+    #[test]
+    fn what_is_right_has_no_minimal_question() {
+        assert_eq!(found(|logits| logits), None);
+    }
+
+    #[test]
+    fn a_position_that_is_always_wrong_needs_nothing_after_it() {
+        let minimal = found(|logits| if logits.n > 4 { wrong_at(logits, 4) } else { logits }).unwrap();
+        assert_eq!((minimal.tokens, minimal.position, minimal.questions, minimal.ids.len()), (5, 4, 1, 5));
+    }
+
+    #[test]
+    fn a_fault_of_lengths_is_searched_by_halves_within_the_limit() {
+        for length in 4..30 {
+            let minimal = found(|logits| if logits.n >= length { wrong_at(logits, 2) } else { logits }).unwrap();
+            assert_eq!((minimal.tokens, minimal.position), (length, 2));
+            assert!(minimal.questions <= MAX_QUESTIONS, "{minimal:?}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_numbers_are_wrong() {
+        let minimal = found(|mut logits| {
+            if let Some(value) = logits.values.get_mut(logits.vocab * 3) {
+                *value = f32::NAN;
+            }
+            logits
+        });
+        assert_eq!(minimal.unwrap().position, 3);
+    }
+
+    #[test]
+    fn a_runtime_that_stops_answering_leaves_no_minimal_question() {
+        let (golden, right) = golden();
+        let (tolerances, form) = (Tolerances::committed().unwrap(), Form::published("F32"));
+        let ruler = Ruler::new(&golden, tolerances.of(NATIVE, Arithmetic::Exact, &form)).unwrap();
+        assert_eq!(minimal(&ruler, &wrong_at(right, 3), |_| None), None);
+    }
 }
