@@ -113,6 +113,6 @@ const DESIGN: &[&str] = &[
 #[test]
 fn the_register_is_complete() {
     for id in DESIGN {
-        assert_eq!(claim::find(id).map(|claim| claim.id), Some(id), "the register has no claim {id}");
+        assert_eq!(claim::find(id).map(|claim| claim.id), Some(*id), "the register has no claim {id}");
     }
 }
