@@ -150,10 +150,10 @@ mutants: mutants-control ## every mutant of the three packages against their tes
 	$(MUTANTS_SAY) score $(MUTANTS_OUT)/all/mutants.out/outcomes.json
 
 mutants-sample: mutants-control ## N=300 mutants, stratified by the complexity of their functions; SEED=1 chooses them; at least nine tenths are due
-	$(MUTANTS_SAY) select $(MUTANTS_OUT)/list.json $(N) $(SEED) | sed 's/^/--re=/' > $(MUTANTS_OUT)/sample.txt
+	$(MUTANTS_SAY) select $(MUTANTS_OUT)/list.json $(N) $(SEED) > $(MUTANTS_OUT)/sample.txt
 	test -s $(MUTANTS_OUT)/sample.txt
-	xargs -x -d '\n' -a $(MUTANTS_OUT)/sample.txt sh -c '$(MUTANTS_RUN) -o $(MUTANTS_OUT)/sample "$$@" || test $$? -eq 2 -o $$? -eq 3' sh
-	$(MUTANTS_SAY) score $(MUTANTS_OUT)/sample/mutants.out/outcomes.json 0.9
+	sed 's/^/--re=/' $(MUTANTS_OUT)/sample.txt | xargs -x -d '\n' sh -c '$(MUTANTS_RUN) -o $(MUTANTS_OUT)/sample "$$@" || test $$? -eq 2 -o $$? -eq 3' sh
+	$(MUTANTS_SAY) score $(MUTANTS_OUT)/sample/mutants.out/outcomes.json 0.9 $(MUTANTS_OUT)/sample.txt
 
 mutants-diff: mutants-control ## mutants of the lines that differ from BASE=main; none may survive
 	git diff $(BASE)... > $(MUTANTS_OUT)/changed.diff

@@ -4,7 +4,9 @@
 //! mutants packages LIST.json PACKAGE...     every package has mutants, or exit code 1
 //! mutants select LIST.json N SEED           N mutants, stratified by complexity, as one regular expression a line
 //! mutants control OUTCOMES.json             the control came to what is known of it
-//! mutants score OUTCOMES.json [LEAST]       the four counts and the score; survivors become evidence; 1 below LEAST, 3 without a score
+//! mutants score OUTCOMES.json [LEAST [SAMPLE.txt]]
+//!                                           the four counts and the score, of the sample alone where one is named; survivors become evidence;
+//!                                           1 below LEAST, 3 without a score
 //! mutants coverage EXPORT.json LEAST        files of which fewer than LEAST of a hundred lines are reached: 1 where there are any
 //! ```
 
@@ -24,17 +26,19 @@ const UNDEFINED: u8 = 3;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result =
-        match words.as_slice() {
-            ["packages", list, packages @ ..] => packages_of(list, packages),
-            ["select", list, n, seed] => select(list, n, seed),
-            ["control", outcomes] => control(outcomes),
-            ["score", outcomes] => score(outcomes, None),
-            ["score", outcomes, least] => score(outcomes, Some(least)),
-            ["coverage", export, least] => coverage(export, least),
-            _ => Err("packages LIST PACKAGE..., select LIST N SEED, control OUTCOMES, score OUTCOMES [LEAST], or coverage EXPORT LEAST"
-                .to_owned()),
-        };
+    let result = match words.as_slice() {
+        ["packages", list, packages @ ..] => packages_of(list, packages),
+        ["select", list, n, seed] => select(list, n, seed),
+        ["control", outcomes] => control(outcomes),
+        ["score", outcomes] => score(outcomes, None, None),
+        ["score", outcomes, least] => score(outcomes, Some(least), None),
+        ["score", outcomes, least, sample] => score(outcomes, Some(least), Some(sample)),
+        ["coverage", export, least] => coverage(export, least),
+        _ => {
+            Err("packages LIST PACKAGE..., select LIST N SEED, control OUTCOMES, score OUTCOMES [LEAST [SAMPLE]], or coverage EXPORT LEAST"
+                .to_owned())
+        }
+    };
     result.unwrap_or_else(|reason| {
         eprintln!("{}", escape::line(&reason));
         ExitCode::FAILURE
@@ -86,9 +90,14 @@ fn coverage(export: &str, least: &str) -> Result<ExitCode, String> {
     Ok(if below.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn score(outcomes: &str, least: Option<&str>) -> Result<ExitCode, String> {
+fn score(outcomes: &str, least: Option<&str>, named: Option<&str>) -> Result<ExitCode, String> {
     let least = least.map(|word| word.parse::<f64>().map_err(|error| format!("{word}: {error}"))).transpose()?;
-    let mutants = mutation::read(&text(outcomes)?)?;
+    let mut mutants = mutation::read(&text(outcomes)?)?;
+    if let Some(named) = named {
+        // cargo-mutants 27.1.0 runs every mutant that deletes a field of a struct, whatever it is told to choose.
+        let chosen = text(named)?;
+        mutants.retain(|(mutant, _)| chosen.lines().any(|line| line == sample::expression(mutant)));
+    }
     let counts = Counts::of(mutants.iter().map(|(_, fate)| *fate));
     let strata = strata(mutants.iter().map(|(mutant, _)| mutant))?;
     let fates: Vec<(usize, Fate)> = mutants.iter().enumerate().map(|(i, (_, fate))| (strata[i], *fate)).collect();

@@ -79,7 +79,7 @@ fn a_wrong_tensor_is_named_by_its_stage_in_every_red_row_about_logits() {
 fn the_summary_says_it_in_a_line() {
     let copy = process::copy_of_model();
     let file = file_with_wrong_queries(copy.path());
-    let output = text(&judged(copy.path(), &[word(&file), "--only", "F-G4"]));
+    let output = text(&judged(copy.path(), &[word(&file)]));
     let line = output.lines().find(|line| line.starts_with("diagnosis")).expect("a line of diagnosis");
     assert!(
         line.contains(&format!("first wrong stage {STAGE} (queries, after RoPE where there is RoPE)")) && line.contains("owner file"),

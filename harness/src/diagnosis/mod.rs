@@ -93,8 +93,15 @@ fn diagnosed(records: &[&Record], siblings: &[&Record], but: Option<&str>) -> Di
         return Diagnosis::default();
     }
     let signature = signature::Signature::of(records);
+    // Values that are right rule out faults of values, and values that are wrong rule out faults of settings alone.
+    let ruled_out = match owner::values_hold(records) {
+        Some(true) => Some("file"),
+        Some(false) => Some("config"),
+        None => None,
+    };
+    let possible = |known: &&signature::Known| ruled_out.is_none() || known.shown.touches.as_deref() != ruled_out;
     let (near, unread) = match signature::catalogue() {
-        Ok(catalogue) => (signature::nearest(&signature, catalogue, but), None),
+        Ok(catalogue) => (signature::nearest(&signature, catalogue.iter().filter(possible), but), None),
         Err(reason) => (Vec::new(), Some(format!("no fault of the catalogue can be compared: {reason}"))),
     };
     let (owner, mut why) = owner::of(records, siblings, &near, signature.stage.is_some());

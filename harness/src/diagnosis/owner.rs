@@ -100,6 +100,16 @@ fn is_red(record: &Record) -> bool {
     !record.is_green()
 }
 
+/// The check that holds the digest of every value against the model's.
+const VALUES: &str = "F-P2";
+
+/// Whether every value of the artifact is the model's, bit for bit; none where nobody looked.
+pub(super) fn values_hold(records: &[&Record]) -> Option<bool> {
+    let mut looked = records.iter().filter(|record| check_of(record) == VALUES && !record.behind_gate).peekable();
+    looked.peek()?;
+    Some(looked.all(|record| record.is_green()))
+}
+
 /// The owner, and why.
 pub(super) fn of(records: &[&Record], siblings: &[&Record], near: &[(f64, &Known)], located: bool) -> (String, Vec<String>) {
     let red: Vec<&Record> = records.iter().copied().filter(|record| is_red(record) && !record.behind_gate).collect();
@@ -155,7 +165,12 @@ pub(super) fn of(records: &[&Record], siblings: &[&Record], near: &[(f64, &Known
             format!("the runtime contradicts itself or its limits ({}), and its logits are right", list(About::Process)),
         );
     }
-    numbers(&red, siblings, looks_like_a_setting(near, located))
+    let setting = if values_hold(records) == Some(true) {
+        Some("every value of the file is the model's, bit for bit (F-P2): what is wrong is a setting, or how it was read")
+    } else {
+        looks_like_a_setting(near, located).then_some("most of the faults that look like it are of a setting, not of values")
+    };
+    numbers(&red, siblings, setting)
 }
 
 /// Whether most of the nearest faults in artifacts are of a setting, not of values; the nearer, the more it counts. Without a stage more of them
@@ -209,7 +224,7 @@ fn is_given(cell: &[&str; 4]) -> bool {
 }
 
 /// Numbers are wrong and the file looks right: the other cells tell whose they are.
-fn numbers(red: &[&Record], siblings: &[&Record], is_setting: bool) -> (String, Vec<String>) {
+fn numbers(red: &[&Record], siblings: &[&Record], setting: Option<&str>) -> (String, Vec<String>) {
     let cell = red.first().and_then(|record| cell_of(record)).unwrap_or_default();
     let others = states(siblings);
     let same_runtime = |other: &[&str; 4]| other[3] == cell[3];
@@ -221,18 +236,14 @@ fn numbers(red: &[&Record], siblings: &[&Record], is_setting: bool) -> (String, 
         return ("kernel".to_owned(), vec![why]);
     }
     if is_given(&cell) {
-        let side = if is_setting { "config" } else { "file" };
-        let why = if green.is_empty() {
+        let trial = if green.is_empty() {
             "the file is on trial and the runtime is not: judge the folder that it was made of, to see whether the runtime is right there"
                 .to_owned()
         } else {
             format!("the same runtime is right on {}: what differs is this file", names(&green))
         };
-        let mut whys = vec![why];
-        if is_setting {
-            whys.push("most of the faults that look like it are of a setting, not of values".to_owned());
-        }
-        return (side.to_owned(), whys);
+        let owner = if setting.is_some() { "config" } else { "file" };
+        return (owner.to_owned(), setting.map(str::to_owned).into_iter().chain([trial]).collect());
     }
     let published = cell[1] == "safetensors" && !red.iter().any(|record| record.observed.contains("gguf-py reads"));
     if published && green.is_empty() {

@@ -32,7 +32,7 @@ const OTHER_BLOCK: f64 = 0.3;
 const NEVER_TRIED: f64 = 0.5;
 
 /// Two signatures that fewer checks have in common say nothing of each other.
-const FEW: usize = 5;
+const FEW: usize = 12;
 
 /// How one thing that is wrong shows itself.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -193,9 +193,9 @@ fn read(defects: &str, outcomes: &str, signatures: &str) -> Result<Vec<Known>, S
 }
 
 /// The defects that look most like `signature`, nearest first, each once at its nearest; `but` is left out.
-pub fn nearest<'a>(signature: &Signature, catalogue: &'a [Known], but: Option<&str>) -> Vec<(f64, &'a Known)> {
+pub fn nearest<'a>(signature: &Signature, catalogue: impl Iterator<Item = &'a Known>, but: Option<&str>) -> Vec<(f64, &'a Known)> {
     let mut best: BTreeMap<&str, (f64, &Known)> = BTreeMap::new();
-    for known in catalogue.iter().filter(|known| but != Some(known.defect.id.as_str())) {
+    for known in catalogue.filter(|known| but != Some(known.defect.id.as_str())) {
         let Some(distance) = signature.distance(&known.signature) else { continue };
         let entry = best.entry(&known.defect.id).or_insert((distance, known));
         if distance < entry.0 {

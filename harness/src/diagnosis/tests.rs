@@ -68,6 +68,26 @@ fn the_other_cells_tell_the_file_from_the_kernel() {
 }
 
 #[test]
+fn values_that_are_right_leave_the_settings() {
+    let numbers = ["F-G4-logits", "F-G4-kl", "F-G4-greedy"];
+    let others = ["F-T1", "INSPECT", "F-RS6-ids", "F-RS6-special", "F-P4-decode", "C1", "C2", "C5", "C6", "TREE", "HEX", "TENSORS", "V1"];
+    let right = diagnosis_of(&rows(GIVEN, &numbers, &[&others[..], &["F-P2"]].concat()), &[]);
+    assert_eq!(right.owner, "config");
+    assert!(right.why[0].contains("bit for bit (F-P2)"), "{right:?}");
+    let wrong = diagnosis_of(&rows(GIVEN, &[&numbers[..], &["F-P2"]].concat(), &others), &[]);
+    assert_eq!(wrong.owner, "file");
+    let touches = |diagnosis: &Diagnosis, what: &str| {
+        let known = catalogue().unwrap();
+        let of = |alike: &Likeness| {
+            known.iter().filter(|known| known.defect.id == alike.defect).any(|known| known.shown.touches.as_deref() == Some(what))
+        };
+        diagnosis.alike.iter().any(of)
+    };
+    assert!(!right.alike.is_empty() && !touches(&right, "file"), "{right:?}");
+    assert!(!wrong.alike.is_empty() && !touches(&wrong, "config"), "{wrong:?}");
+}
+
+#[test]
 fn kinds_of_rows_tell_the_rest() {
     let owner = |red: &[&str], green: &[&str]| diagnosis_of(&rows(PUBLISHED, red, green), &[]).owner;
     assert_eq!(owner(&["F-RS6-ids", "PPL"], &["F-G4-logits"]), "tokenizer");
@@ -115,17 +135,17 @@ fn distance_is_zero_for_the_same_and_nothing_is_like_what_shares_no_red_check() 
         stage: stage.map(str::to_owned),
         ..Signature::default()
     };
-    let rest = ["C", "D", "E", "F", "G"];
+    let rest = ["C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M"];
     let own = of(&["A", "B"], &rest, Some("blk.0.attn.q"));
     let distance = |other: &Signature| own.distance(other).unwrap();
     assert!(distance(&own).abs() < 1e-12);
     assert_eq!(own.distance(&of(&rest, &["A", "B"], None)), None);
-    assert_eq!(own.distance(&of(&[], &["A", "B", "C", "D", "E"], None)), None);
+    assert_eq!(own.distance(&of(&[], &[&["A", "B"][..], &rest].concat(), None)), None);
     assert_eq!(own.distance(&of(&["A", "B"], &["C", "D"], Some("blk.0.attn.q"))), None, "four checks say nothing");
     // A stage that differs counts more than a block, and a check that was never tried less than one that was spared.
     let (stage, block) = (of(&["A", "B"], &rest, Some("blk.0.mlp_out")), of(&["A", "B"], &rest, Some("blk.1.attn.q")));
     assert!(distance(&stage) > distance(&block) && distance(&block) > 0.0);
-    assert!(distance(&of(&["A"], &rest, None)) < distance(&of(&["A"], &["B", "C", "D", "E", "F", "G"], None)));
+    assert!(distance(&of(&["A"], &rest, None)) < distance(&of(&["A"], &[&["B"][..], &rest].concat(), None)));
 }
 
 /// The cell that a defect would leave behind: of an artifact or a file, that of a file on trial beside the published model, which is right; of a
@@ -225,7 +245,7 @@ fn what_the_catalogue_would_be_taken_for_without_each_record() {
         let (Some(found_stage), Some(feeds)) = (&known.shown.stage, &known.shown.feeds) else { continue };
         stage.count(found_stage == feeds, known, &format!("{found_stage} for {feeds}"));
         let (records, _) = cell_of_defect(known, found, true);
-        let near = nearest(&Signature::of(&records.iter().collect::<Vec<_>>()), catalogue().unwrap(), Some(&known.defect.id));
+        let near = nearest(&Signature::of(&records.iter().collect::<Vec<_>>()), catalogue().unwrap().iter(), Some(&known.defect.id));
         let guess = near.iter().find_map(|(_, other)| other.shown.stage.as_deref()).unwrap_or_default();
         part.count(stage::part(guess) == stage::part(found_stage), known, &format!("{guess} for {found_stage}"));
     }
