@@ -354,6 +354,26 @@ fn invariances_see_one_bit_in_one_mode() {
     }
 }
 
+/// A row that changes with the token after it is named, with that token.
+#[test]
+fn a_row_that_knows_what_comes_later_is_named() {
+    let fixture = fixture();
+    let golden = fixture.prompts.iter().max_by_key(|golden| golden.forced_ids().len()).unwrap();
+    let ids = golden.forced_ids();
+    let fake = Fake {
+        fixture: &fixture,
+        tamper: |question: &Question, answer: Answered| match question {
+            Question::Logits { ids: asked, .. } if *asked != ids => {
+                logits(answer, |l| l.values[l.vocab] = f32::from_bits(l.values[l.vocab].to_bits() ^ 1))
+            }
+            _ => answer,
+        },
+    };
+    let verdict = find("INV-causal").unwrap().judge(&fixture.case(Some(golden), None), &fake);
+    assert_eq!((verdict.outcome, verdict.place.position), (Outcome::Falsified, Some(1)), "{verdict:#?}");
+    assert!(verdict.place.token.as_deref().is_some_and(|token| token.starts_with(|c: char| c.is_ascii_digit())), "{verdict:#?}");
+}
+
 #[test]
 fn a_failure_where_an_answer_is_due_is_an_error_of_its_kind() {
     let columns = columns();

@@ -48,7 +48,7 @@ pub const SCHEMA: &str = "ground-truth/run/1";
 pub const FILE: &str = "run.json";
 
 /// Variables whose values are recorded. Of any other only the name is: what it holds may be nobody's business.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     MODELS_VARIABLE,
     GOLDEN_VARIABLE,
     ARTIFACTS_VARIABLE,
