@@ -14,11 +14,13 @@
 //! | [`check`] | the catalogue of checks |
 //! | [`verdict`] | what a check found |
 //! | [`claim`] | the register of claims and where each is tested |
+//! | [`baseline`] | rules of other tools, judged on the same defects |
 //! | [`defect`] | records of named defects: what must turn red, what must stay green |
 
 #![allow(clippy::neg_cmp_op_on_partial_ord, reason = "comparisons are written `!(x <= bound)`, so that NaN is red")]
 
 pub mod arithmetic;
+pub mod baseline;
 pub mod block;
 pub mod check;
 pub mod claim;

@@ -30,6 +30,7 @@ mod golden;
 mod judge;
 mod list;
 mod open;
+mod power;
 mod probe;
 mod run;
 mod serve;
@@ -206,6 +207,24 @@ enum Command {
         #[arg(long, requires = "split", conflicts_with = "format")]
         gh: bool,
     },
+    /// Print what each check is worth: the defects that it kills, alone or with others, beside the rules of other tools
+    Power {
+        /// In which form
+        #[arg(long, value_enum, default_value = "md")]
+        format: power::Form,
+        /// Write power.md, power.json and power.html into this folder, and print their names
+        #[arg(long, value_name = "FOLDER", conflicts_with_all = ["format", "readme", "generated"])]
+        out: Option<PathBuf>,
+        /// Rewrite the section of this Markdown file that stands between the two marks
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["format", "generated"])]
+        readme: Option<PathBuf>,
+        /// Draw so many defects that nobody wrote down, judge them, and print what became of them as JSON
+        #[arg(long, value_name = "N", conflicts_with = "format")]
+        generated: Option<usize>,
+        /// The seed of the draw
+        #[arg(long, value_name = "N", default_value_t = 1, requires = "generated")]
+        seed: u64,
+    },
     /// List the models of the roster
     List {
         /// List instead what is not tested, and why
@@ -333,6 +352,7 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script));
             Ok(Exit::Green)
         }
+        Command::Power { format, out, readme, generated, seed } => power::power(&power::Asked { format, out, readme, generated, seed }),
         Command::Probe { file, json } => probe::probe(&file, json),
     };
     let exit = done.unwrap_or_else(|refusal| {

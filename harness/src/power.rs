@@ -15,6 +15,8 @@
 //! | `proof::<check>` | some defect names the check in its kills, and the check refutes its claim on it |
 //! | `separation::<check>` | the weakest defect in its kills is 3 times past the bound or more |
 //! | `table::complete` | the table has an entry for each of these tests, and no other |
+//! | `rules::all` (ignored: minutes) | what the rules of other tools do is what is published |
+//! | `generated::<seed>` (ignored: minutes) | what becomes of the drawn defects is what is published, and each survivor is explained |
 //!
 //! Runtime defects stand in front of a runtime that remembers what it computed, so thirty of them cost little more than one. A check about
 //! a whole text (PPL, LEARNED, PUBLISHED) is tried on the defects that name it, not on all: each costs as much as ten others.
@@ -28,14 +30,21 @@
 
 pub(crate) mod bed;
 pub(crate) mod bench;
+mod generated;
+mod measured;
 mod neighbours;
+mod operators;
 pub(crate) mod plan;
+mod print;
 mod proof;
+mod published;
+mod rivals;
 #[cfg(test)]
 pub(crate) mod shown;
 mod summary;
 pub(crate) mod table;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,8 +57,14 @@ use crate::evidence::{Axes, Claim, Kind, Record, Run};
 use crate::roster::{Roster, Settings};
 use crate::workspace::Workspace;
 use crate::{escape, guard, report};
+use measured::{Measured, rounded};
 use plan::{Plan, Task};
 use table::Table;
+
+pub use generated::{Generated, Survivor};
+pub use measured::{Implementation, RuleMeasured};
+pub use print::{MARKS, between_marks, html, markdown, readme};
+pub use published::{Baseline, CheckPower, Defects, Drawn, PowerTable, read as published};
 
 /// Rewrites the committed table.
 pub const BLESS_VARIABLE: &str = "GROUND_TRUTH_BLESS";
@@ -66,6 +81,19 @@ struct Bureau {
     judged: AtomicUsize,
     reds: Mutex<Vec<Record>>,
     separations: Mutex<Vec<(String, f64)>>,
+    measured: Result<Measured, String>,
+    /// What this run has measured.
+    newer: Mutex<Measured>,
+    workspace: Workspace,
+}
+
+/// Draws and judges defects that nobody wrote down.
+///
+/// # Errors
+///
+/// Where a carried model or its golden cannot be opened, or a draw ends in another way than a verdict.
+pub fn draw(workspace: &Workspace, count: usize, seed: u64) -> Result<Generated, String> {
+    generated::run(&Plan::new(workspace, &Roster::read(workspace, &Settings::from_env()))?, count, seed)
 }
 
 /// What a trial came to, before it is written down.
@@ -123,6 +151,9 @@ pub fn main() -> ExitCode {
         run: Run::of_this_process(workspace.out(), Kind::Power),
         reds: Mutex::default(),
         separations: Mutex::default(),
+        measured: Measured::read(workspace.root()),
+        newer: Mutex::default(),
+        workspace,
     });
     let trials: Vec<Trial> = bureau.plan.tasks.iter().map(|(name, task)| trial(&bureau, name, *task)).collect();
     let is_judged = |trial: &Trial| !arguments.is_filtered_out(trial) && !arguments.is_ignored(trial);
@@ -139,7 +170,8 @@ pub fn main() -> ExitCode {
         return conclusion.exit_code();
     }
     if blessing {
-        return bless(&bureau, &path);
+        let is_whole = bureau.plan.tasks.iter().filter(|(_, task)| !task.is_long()).count() <= bureau.judged.load(Ordering::Relaxed);
+        return bless(&bureau, &path, is_whole);
     }
     let text = summary::text(&bureau, begin.elapsed());
     if arguments.format == Some(FormatSetting::Json) {
@@ -150,18 +182,37 @@ pub fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Writes what was found over what was committed.
-fn bless(bureau: &Bureau, path: &std::path::Path) -> ExitCode {
+/// Writes what was found over what was committed. Times count where everything ran.
+fn bless(bureau: &Bureau, path: &Path, is_whole: bool) -> ExitCode {
     let mut table = bureau.table.clone().unwrap_or_default();
     let (keys, checks) = (bureau.plan.keys(), bureau.plan.checks());
     table.update(bureau.plan.found(), &bureau.plan.tried());
-    match std::fs::write(path, table.text(&keys, &checks)) {
+    let newer = bureau.newer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut measured = bureau.measured.clone().unwrap_or_default();
+    for (id, of) in newer.checks {
+        let old = measured.checks.entry(id).or_default();
+        old.separation = of.separation.or(old.separation);
+        old.milliseconds = of.milliseconds.filter(|_| is_whole).map(rounded).or(old.milliseconds);
+    }
+    measured.checks.retain(|id, _| checks.contains(&id.as_str()));
+    if !newer.rules.is_empty() {
+        measured.rules = newer.rules;
+    }
+    for generated in newer.generated {
+        let older = measured.generated.iter().position(|older| older.seed == generated.seed).map(|at| measured.generated.remove(at));
+        measured.generated.push(generated.with_reasons_of(older.as_ref()));
+    }
+    let written = std::fs::write(path, table.text(&keys, &checks)).map_err(|error| format!("{TABLE}: {error}"));
+    match written.and_then(|()| measured.write(bureau.workspace.root())) {
         Ok(()) => {
-            println!("{TABLE} is written: read its diff, put what is meant into kills and spares, and run again without {BLESS_VARIABLE}");
+            println!(
+                "{TABLE} and {} are written: read the diff, put what is meant into kills and spares, and run again without {BLESS_VARIABLE}",
+                measured::FILE
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{TABLE}: {error}");
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -169,7 +220,7 @@ fn bless(bureau: &Bureau, path: &std::path::Path) -> ExitCode {
 
 fn trial(bureau: &Arc<Bureau>, name: &str, task: Task) -> Trial {
     let (bureau, name_) = (Arc::clone(bureau), name.to_owned());
-    Trial::test(name, move || bureau.judge(&name_, task))
+    Trial::test(name, move || bureau.judge(&name_, task)).with_ignored_flag(task.is_long())
 }
 
 impl Bureau {
@@ -178,6 +229,10 @@ impl Bureau {
         let finding = guard::catch(|| self.finding(task))
             .unwrap_or_else(|panic| Finding::of(Verdict::error(ErrorKind::Crash, "a finding", panic.to_string())));
         self.judged.fetch_add(1, Ordering::Relaxed);
+        if let (Some(check), Task::Check { .. }) = (self.plan.check(task), task) {
+            let mut newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
+            *newer.checks.entry(check.to_owned()).or_default().milliseconds.get_or_insert(0.0) += begin.elapsed().as_secs_f64() * 1e3;
+        }
         if let Some(bench) = self.plan.bench(task) {
             bench.done();
         }
@@ -223,8 +278,14 @@ impl Bureau {
             Task::Proof { check } => self.proof(check),
             Task::Separation { check } => self.separation(check),
             Task::Complete => self.complete(),
+            Task::Rules => self.rules(),
+            Task::Generated => self.generated(),
         };
         result.unwrap_or_else(|reason| Finding::of(Verdict::error(ErrorKind::Gate, "a defect that can be tried", reason)))
+    }
+
+    fn measured(&self) -> Result<&Measured, String> {
+        self.measured.as_ref().map_err(Clone::clone)
     }
 
     fn table(&self) -> Result<&Table, String> {

@@ -221,3 +221,22 @@ fn cargo_mutants_reads_our_settings() {
         read("mutants.toml").lines().skip_while(|line| !line.starts_with("exclude_re")).map(|line| line.trim().to_owned()).collect();
     assert!(lines.get(1).is_some_and(|line| line.starts_with("# ")), "the first exclusion has no reason");
 }
+
+#[test]
+fn f_g2_the_power_section_of_the_readme_is_what_the_command_writes() {
+    let readme = read("README.md");
+    let output = Command::new(env!("CARGO_BIN_EXE_ground-truth"))
+        .args(["power", "--format", "readme"])
+        .current_dir(workspace())
+        .output()
+        .expect("the command starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let section = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(section.contains("defects") && section.lines().count() > 10, "{section}");
+    let differs = |file: &str| ground_truth_harness::power::between_marks(file, &section).as_deref() != Some(file);
+    assert!(!differs(&readme), "README.md is not what `cargo run -- power --readme README.md` writes");
+    let digit = section.find(|c: char| c.is_ascii_digit()).expect("a number");
+    let altered = readme.replacen(&section[digit..digit + 12], "no such text", 1);
+    assert!(differs(&altered), "a changed number was not noticed");
+    assert!(differs(""), "a README without the section was not noticed");
+}

@@ -50,6 +50,8 @@ pub const EDITS: &[(&str, Target, Edit)] = &[
     // What the header says.
     ("metadata-of-another-model", Target::Artifact, header::foreign_metadata),
     ("eps-under-another-key", Target::Artifact, header::foreign_eps),
+    ("freq-base-of-another-model", Target::Artifact, header::foreign_freq_base),
+    ("eos-of-another-token", Target::Artifact, header::foreign_eos),
     ("source-hash-altered", Target::Artifact, header::source_altered),
     ("tokenizer-scores-lost", Target::Artifact, header::scores_lost),
     ("dimensions-reversed", Target::Artifact, header::dimensions_reversed),

@@ -99,6 +99,8 @@ mod tests {
     fn there_are_as_many_defects_as_were_promised() {
         let records = records();
         let of = |kind| records.iter().filter(|record| record.kind == kind).count();
-        assert!(of(Kind::Artifact) >= 25 && of(Kind::Runtime) >= 10);
+        assert!(of(Kind::Artifact) >= 60 && of(Kind::Runtime) >= 20 && of(Kind::File) >= 30);
+        let own = |name| records.iter().any(|record| record.kind == Kind::Artifact && record.architectures == [name]);
+        assert!(ground_truth_falsification::defect::ARCHITECTURES.into_iter().all(own), "each architecture has defects of its own");
     }
 }

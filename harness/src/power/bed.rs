@@ -1,5 +1,6 @@
 //! A carried model, or a column of it, in which defects are tried: its golden, verified and read once.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ground_truth::Checkpoint;
@@ -105,6 +106,11 @@ impl Bed {
         let artifact = Artifact { format, quantization: quantization.to_owned(), ..published.clone() };
         let name = format!("{}-{format}-{quantization}", index.model);
         Bed { name, form, artifact, dequantized, llama_cpp, ..Bed::new(index, store, published) }
+    }
+
+    /// The folder of the model as published.
+    pub fn model_folder(&self) -> &Path {
+        &self.model.path
     }
 
     /// What is known of it without opening a file.

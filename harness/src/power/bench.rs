@@ -14,11 +14,12 @@ use ground_truth_falsification::tolerance::NATIVE;
 use ground_truth_falsification::verdict::{ErrorKind, Outcome, Verdict};
 
 use super::bed::{Bed, Opened};
+use super::generated::{self, Draw};
 use super::neighbours::{self, Neighbours};
 use super::plan::holds_a_runtime_against_itself;
-use super::table::{Found, Key};
+use super::table::{Effect, Found, Key};
 use crate::defect::Make;
-use crate::defect::artifact::Surgery;
+use crate::defect::artifact::{Surgery, SurgeryError};
 use crate::defect::file;
 use crate::defect::runtime::{Layered, Setting};
 use crate::guard;
@@ -34,7 +35,7 @@ pub const DEADLINES: Deadlines = Deadlines::of(Duration::from_secs(30));
 const IMPATIENT: Deadlines = Deadlines { load: Duration::from_secs(30), request: Duration::from_millis(50) };
 
 /// A defect that moves the logits by less than this many times the golden's floor moves nothing.
-pub const STILL: f64 = 3.0;
+const STILL: f64 = 3.0;
 
 /// What stands in the model's place.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,19 @@ pub enum Plant {
     Layered,
     /// A defect at a strength.
     Defect(Make, f64),
+    /// A defect that nobody wrote down.
+    Drawn(Draw),
+}
+
+impl Plant {
+    /// Changes the checkpoint, where the defect is one of an artifact. False: it is of another kind, and nothing was changed.
+    fn operate(self, checkpoint: &mut Checkpoint) -> Result<bool, SurgeryError> {
+        match self {
+            Plant::Defect(Make::Artifact(edit), strength) => edit(&mut Surgery::new(checkpoint)?, strength).map(|()| true),
+            Plant::Drawn(draw) => draw.operate(&mut Surgery::new(checkpoint)?).map(|()| true),
+            _ => Ok(false),
+        }
+    }
 }
 
 impl std::fmt::Debug for Make {
@@ -69,7 +83,8 @@ pub struct Bench {
     pub record: Option<&'static Defect>,
     /// The checks that are tried, and what became of each.
     pub checks: Vec<(&'static Check, OnceLock<Result<Judged, String>>)>,
-    effect: OnceLock<Result<f64, String>>,
+    floors: OnceLock<Result<f64, String>>,
+    effect: OnceLock<Result<Effect, String>>,
     live: Mutex<Option<Arc<Live>>>,
     to_come: AtomicUsize,
 }
@@ -104,6 +119,7 @@ impl Bench {
             plant,
             record,
             checks: checks.iter().map(|check| (*check, OnceLock::new())).collect(),
+            floors: OnceLock::new(),
             effect: OnceLock::new(),
             live: Mutex::new(None),
             to_come: AtomicUsize::new(0),
@@ -122,7 +138,8 @@ impl Bench {
         }
     }
 
-    fn forget(&self) {
+    /// Forgets what was observed.
+    pub fn forget(&self) {
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -137,10 +154,9 @@ impl Bench {
             Plant::Control if self.bed.form.primary => Arc::new(NativeRuntime::with_checkpoint(opened.checkpoint.clone())),
             Plant::Control | Plant::Defect(Make::File(..), _) => Arc::new(NativeRuntime::new()),
             Plant::Layered => Arc::new(Layered::new(Arc::clone(&opened.remembered), Box::new(|_| Box::new(|request, next| next(request))))),
-            Plant::Defect(Make::Artifact(edit), strength) => {
+            Plant::Drawn(_) | Plant::Defect(Make::Artifact(_), _) => {
                 let mut checkpoint = opened.checkpoint.clone();
-                let mut surgery = Surgery::new(&mut checkpoint).map_err(|error| error.to_string())?;
-                edit(&mut surgery, strength).map_err(|error| error.to_string())?;
+                self.plant.operate(&mut checkpoint).map_err(|error| error.to_string())?;
                 Arc::new(NativeRuntime::with_checkpoint(checkpoint))
             }
             Plant::Defect(Make::Runtime(fault), strength) => {
@@ -190,32 +206,64 @@ impl Bench {
     }
 
     /// How far this defect moves the logits, in floors.
-    pub fn effect(&self) -> Result<f64, String> {
+    pub fn floors(&self) -> Result<f64, String> {
         let measure = || {
             let opened = self.bed.open()?;
             let live = self.live(&opened)?;
             opened.effect(&self.bed.prompts, &Observer::new(&live.sessions, &live.memory))
         };
+        self.floors.get_or_init(measure).clone()
+    }
+
+    /// What this defect does to the logits.
+    pub fn effect(&self) -> Result<Effect, String> {
+        let is_still = self.floors()? < STILL;
+        let measure = || {
+            Ok(match is_still {
+                false => Effect::Moved,
+                true if self.is_elsewhere()? => Effect::Still,
+                true => Effect::Equivalent,
+            })
+        };
         self.effect.get_or_init(measure).clone()
     }
 
-    /// Whether it moves the logits, if that was measured.
-    pub fn moved(&self) -> Option<bool> {
-        self.effect.get()?.as_ref().ok().map(|effect| !(*effect < STILL))
+    /// The same, if it was measured.
+    pub fn seen_effect(&self) -> Option<Effect> {
+        self.effect.get()?.as_ref().ok().copied()
     }
 
-    /// Whether an artifact defect changes the tokenizer, or what the configuration says beside the arithmetic.
-    pub fn is_elsewhere(&self) -> Result<bool, String> {
-        let Plant::Defect(Make::Artifact(edit), strength) = self.plant else { return Ok(false) };
-        let opened = self.bed.open()?;
-        let mut checkpoint = opened.checkpoint.clone();
-        let mut surgery = Surgery::new(&mut checkpoint).map_err(|error| error.to_string())?;
-        edit(&mut surgery, strength).map_err(|error| error.to_string())?;
+    /// The checkpoint before and after an artifact defect; none where the defect is of another kind.
+    pub fn checkpoints(&self) -> Result<Option<[Checkpoint; 2]>, String> {
+        let sound = self.bed.open()?.checkpoint.clone();
+        let mut broken = sound.clone();
+        let operated = self.plant.operate(&mut broken).map_err(|error| error.to_string())?;
+        Ok(operated.then_some([sound, broken]))
+    }
+
+    /// Whether an artifact defect changes what the tokenizer does, or what the configuration says beside the arithmetic.
+    fn is_elsewhere(&self) -> Result<bool, String> {
+        let Some([sound, broken]) = self.checkpoints()? else { return Ok(false) };
         let limits = |checkpoint: &Checkpoint| {
             let config = Config::parse(&checkpoint.config, checkpoint.generation_config.as_ref(), &checkpoint.config_file());
             config.map(|config| (config.n_ctx, config.bos, config.eos)).map_err(|error| error.to_string())
         };
-        Ok(checkpoint.tokenizer != opened.checkpoint.tokenizer || limits(&checkpoint)? != limits(&opened.checkpoint)?)
+        if limits(&sound)? != limits(&broken)? {
+            return Ok(true);
+        }
+        if sound.tokenizer == broken.tokenizer || !matches!(self.plant, Plant::Drawn(_)) {
+            return Ok(sound.tokenizer != broken.tokenizer);
+        }
+        let golden = &self.bed.open()?.golden;
+        let texts = golden.texts.values().chain(golden.tokenizer.cases.iter().map(|case| &case.text));
+        Ok(generated::reads_otherwise(&sound, &broken, texts))
+    }
+
+    /// Whom to ask about what is under test.
+    pub fn ask<T>(&self, about: impl FnOnce(&Opened, &Observer<'_>) -> Result<T, String>) -> Result<T, String> {
+        let opened = self.bed.open()?;
+        let live = self.live(&opened)?;
+        about(&opened, &Observer::new(&live.sessions, &live.memory))
     }
 
     /// Judges the check at `place`, once.
@@ -257,7 +305,7 @@ impl Bench {
         match check.per {
             Per::Cell(_) | Per::Sources(_) => cases.push(case(None, None, None)),
             Per::Prompt(_) | Per::Source(_) => {
-                let artifact = self.record.is_some_and(|record| record.kind == Kind::Artifact);
+                let artifact = matches!(self.plant, Plant::Drawn(_)) || self.record.is_some_and(|record| record.kind == Kind::Artifact);
                 // Where generation stops is a matter of the prompt: one that ends in EOS has to be among them.
                 let any = holds_a_runtime_against_itself(check) && !check.needs.contains(&Op::Generate);
                 let most = if artifact && any { 1 } else { usize::MAX };

@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use ground_truth_falsification::check::{self, Breadth, Check, Per};
 use ground_truth_falsification::defect::{self, Defect, Kind};
+use ground_truth_falsification::golden::Index;
 use ground_truth_falsification::observation::Op;
 
 use super::bed::Bed;
 use super::bench::{Bench, Plant};
+use super::generated;
 use super::table::{Entry, Key, Table};
+use crate::column::{self, Column};
 use crate::defect::planted;
 use crate::golden_store::GoldenStore;
 use crate::matrix;
@@ -48,6 +51,17 @@ pub enum Task {
     Separation { check: usize },
     /// The table against the plan.
     Complete,
+    /// What the rules of other tools do, against what is published.
+    Rules,
+    /// What becomes of drawn defects, against what is published.
+    Generated,
+}
+
+impl Task {
+    /// Whether it takes minutes: such a test is run when it is asked for.
+    pub fn is_long(self) -> bool {
+        matches!(self, Task::Rules | Task::Generated)
+    }
 }
 
 /// Every trial.
@@ -183,6 +197,8 @@ impl Plan {
             }
         }
         tasks.push(("table::complete".to_owned(), Task::Complete));
+        tasks.push(("rules::all".to_owned(), Task::Rules));
+        tasks.push((format!("generated::{}", generated::SEED), Task::Generated));
         self.tasks = tasks;
     }
 
@@ -238,11 +254,18 @@ impl Plan {
         self.catalogue.iter().map(|check| check.id).collect()
     }
 
+    /// The checks that judge a defect which no record names: all but those that are tried only where they are named.
+    pub fn checks_for_a_stranger(&self, bed: &Bed) -> Vec<&'static Check> {
+        let idle: [fn(&Check) -> bool; 5] =
+            [is_about_a_text, is_about_conversions, is_about_conversations, is_about_the_runtime, holds_a_runtime_against_itself];
+        applicable(bed).into_iter().filter(|check| !idle.iter().any(|idle| idle(check))).collect()
+    }
+
     /// What the benches have found so far.
     pub fn found(&self) -> Table {
         let mut table = Table::default();
         for bench in self.benches.iter().filter(|bench| bench.record.is_some()) {
-            let mut entry = Entry { moved: bench.moved(), ..Entry::default() };
+            let mut entry = Entry { effect: bench.seen_effect(), ..Entry::default() };
             for (check, judged) in &bench.checks {
                 if let Some(Ok(judged)) = judged.get() {
                     entry.found.insert(check.id.to_owned(), judged.found.clone());
@@ -301,6 +324,18 @@ const COLUMNS: [(Format, &str); 6] = [
 /// The carried models that have a golden and were trained here: `llama-outlier` is the function of `llama-tiny` at other scales, and would
 /// show every defect a second time.
 fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
+    beds_in(workspace, roster, |index| if index.model == WITH_COLUMNS { COLUMNS.to_vec() } else { Vec::new() })
+}
+
+/// The same models in every column of the matrix, each model as published among them.
+pub fn columns(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
+    beds_in(workspace, roster, |index| {
+        let made = Column::all().filter(|column| !column.is_published(index) && column::not_applicable(index, *column).is_none());
+        made.map(|column| (column.format, column.quantization)).collect()
+    })
+}
+
+fn beds_in(workspace: &Workspace, roster: &Roster, columns: impl Fn(&Index) -> Vec<(Format, &'static str)>) -> Vec<Arc<Bed>> {
     let mut beds = Vec::new();
     for entry in &roster.entries {
         let Some(model) = entry.model.as_ref().filter(|model| model.carried && entry.refused.is_none()) else { continue };
@@ -312,12 +347,9 @@ fn beds(workspace: &Workspace, roster: &Roster) -> Vec<Arc<Bed>> {
         let store = GoldenStore::new(workspace, &entry.golden, &path);
         let quantization = index.dtype.to_ascii_lowercase();
         let artifact = Artifact { model: index.model.clone(), format: Format::Safetensors, quantization, path: path.clone() };
-        if index.model == WITH_COLUMNS {
-            for (format, quantization) in COLUMNS {
-                let store = GoldenStore::new(workspace, &entry.golden, &path);
-                let column = (format, quantization);
-                beds.push(Arc::new(Bed::converted(Arc::clone(index), store, artifact.clone(), column, &entry.golden.beside)));
-            }
+        for column in columns(index) {
+            let store = GoldenStore::new(workspace, &entry.golden, &path);
+            beds.push(Arc::new(Bed::converted(Arc::clone(index), store, artifact.clone(), column, &entry.golden.beside)));
         }
         beds.push(Arc::new(Bed::new(Arc::clone(index), store, artifact)));
     }

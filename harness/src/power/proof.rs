@@ -1,17 +1,21 @@
 //! What each trial must come to.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use ground_truth_falsification::baseline::RULES;
 use ground_truth_falsification::check::Check;
-use ground_truth_falsification::defect::{ARCHITECTURES, Defect, Kind};
+use ground_truth_falsification::defect::{ARCHITECTURES, Defect};
 use ground_truth_falsification::observation::Failure;
 use ground_truth_falsification::verdict::{Measure, Owner, Verdict};
 
-use super::bench::{Bench, Judged, STILL};
-use super::table::{Found, Key};
-use super::{BLESS_VARIABLE, Bureau, Finding, TABLE};
+use super::bench::{Bench, Judged};
+use super::measured::{self, RuleMeasured, rounded};
+use super::table::{Effect, Found, Key};
+use super::{BLESS_VARIABLE, Bureau, Finding, TABLE, generated, plan, rivals};
 use crate::defect::artifact::Surgery;
 use crate::observe::{Memory, Observer, Sessions};
+use crate::roster::{Roster, Settings};
 use crate::runtime::native::NativeRuntime;
 use crate::runtime::supervise::Deadlines;
 
@@ -73,16 +77,19 @@ impl Bureau {
         Ok(finding.claiming("an artifact that contradicts itself is refused by name"))
     }
 
-    /// Whether the defect moves the logits, against the table. One that moves nothing and changes nothing else must be seen by nothing.
+    /// What the defect does to the logits, against the table.
     pub(super) fn effect(&self, bench: usize) -> Result {
         let bench = &self.plan.benches[bench];
-        let effect = bench.effect()?;
-        let moved = !(effect < STILL);
-        let word = |moved| if moved { "the logits move" } else { "the logits stay" };
-        let due = if self.blessing { Some(moved) } else { self.table()?.entries.get(&bench.key).and_then(|entry| entry.moved) };
-        let observed = format!("{}: {effect:.3e} floors", word(moved));
+        let found = bench.effect()?;
+        let word = |effect| match effect {
+            Effect::Moved => "the logits move",
+            Effect::Still => "the logits stay, and something beside them changes",
+            Effect::Equivalent => "nothing changes: equivalent",
+        };
+        let due = if self.blessing { Some(found) } else { self.table()?.entries.get(&bench.key).and_then(|entry| entry.effect) };
+        let observed = format!("{}: {:.3e} floors", word(found), bench.floors()?);
         let finding = match due {
-            Some(due) if due == moved => Finding::green(word(due), observed),
+            Some(due) if due == found => Finding::green(word(due), observed),
             Some(due) => Finding::red(word(due), observed),
             None => Finding::red(format!("an entry in {TABLE}; {BLESS_VARIABLE}=1 writes it"), observed),
         };
@@ -116,11 +123,7 @@ impl Bureau {
 
     /// The outcome in the table that counts as a kill.
     fn is_kill(record: &Defect, found: Option<&Found>) -> bool {
-        match found {
-            Some(Found::Killed) => true,
-            Some(Found::Error(kind)) => record.errors.contains(kind),
-            Some(Found::Spared) | None => false,
-        }
+        found.is_some_and(|found| found.kills(record))
     }
 
     /// Whether anything kills the defect of this entry.
@@ -129,11 +132,10 @@ impl Bureau {
         entry.is_some_and(|entry| entry.found.values().any(|found| Self::is_kill(record, Some(found))))
     }
 
-    /// Whether the defect of this bench moves no logits and changes nothing beside them: listed, and not counted, even where the sketch of
-    /// an inner stage sees it.
+    /// Whether the table has the defect of this bench as equivalent: listed, and not counted, even where the sketch of an inner stage sees it.
     pub(super) fn is_equivalent(&self, bench: &Bench) -> bool {
-        let still = || self.table().ok().and_then(|table| table.entries.get(&bench.key)?.moved) == Some(false);
-        bench.record.is_some_and(|record| record.kind == Kind::Artifact) && still() && bench.is_elsewhere() == Ok(false)
+        let effect = || self.table().ok().and_then(|table| table.entries.get(&bench.key)?.effect);
+        effect() == Some(Effect::Equivalent)
     }
 
     /// The strength at which a record's kills are due: its strongest. Weaker ones measure sensitivity.
@@ -251,6 +253,15 @@ impl Bureau {
         let verdict = match self.weakest(id)? {
             Some((ratio, whose)) => {
                 self.separations.lock().unwrap_or_else(PoisonError::into_inner).push((format!("{id} on {whose}"), ratio));
+                let mut newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
+                newer.checks.entry(id.to_owned()).or_default().separation = Some(rounded(ratio));
+                drop(newer);
+                let committed =
+                    if self.blessing { Some(ratio) } else { self.measured()?.checks.get(id).and_then(|check| check.separation) };
+                if !committed.is_some_and(|committed| measured::agree(committed, ratio)) {
+                    let expected = format!("{committed:?}, as {} has it, within a factor of {}", measured::FILE, measured::AGREES);
+                    return Ok(Finding::red(expected, format!("{ratio:.3} by {whose}")).claiming("a separation is what is published"));
+                }
                 // The smaller the inverse the better, and a bound is what a number may not exceed.
                 let measure = Measure::gated("bound / effect of the weakest defect", 1.0 / ratio, 1.0 / SEPARATION, "");
                 Verdict::measured(1, vec![measure], expected, format!("{ratio:.3} by {whose}{smallest}"))
@@ -258,6 +269,48 @@ impl Bureau {
             None => Verdict::corroborated(1, expected, format!("exact: no red verdict of it holds a number{smallest}")),
         };
         Ok(Finding::of(verdict.owned_by(Owner::Golden)).claiming("a numeric check separates defects from rounding"))
+    }
+
+    /// What the rules of other tools let through and accuse, against what is published.
+    pub(super) fn rules(&self) -> Result {
+        let roster = Roster::read(&self.workspace, &Settings::from_env());
+        let found = rivals::run(&self.plan, &plan::columns(&self.workspace, &roster), self.table()?)?;
+        let told = |rules: &BTreeMap<String, RuleMeasured>| {
+            let one = |(id, rule): (&String, &RuleMeasured)| {
+                format!("{id}: {} of {} let through, {} of {} accused", rule.let_through, rule.defects, rule.accused, rule.correct)
+            };
+            rules.iter().map(one).collect::<Vec<_>>().join("; ")
+        };
+        let due = if self.blessing { found.clone() } else { self.measured()?.rules.clone() };
+        let all = RULES.iter().all(|rule| found.contains_key(rule.id));
+        let (expected, observed) = (told(&due), told(&found));
+        let green = found == due && all;
+        self.newer.lock().unwrap_or_else(PoisonError::into_inner).rules = found;
+        Ok(if green { Finding::green(expected, observed) } else { Finding::red(expected, observed) }
+            .claiming("rules of other tools do what is published"))
+    }
+
+    /// What becomes of drawn defects, against what is published.
+    pub(super) fn generated(&self) -> Result {
+        let found = generated::run(&self.plan, generated::COUNT, generated::SEED)?;
+        let due = if self.blessing { None } else { self.measured()?.generated.iter().find(|one| one.seed == generated::SEED) };
+        let found = found.with_reasons_of(due);
+        let told = |one: &generated::Generated| {
+            let silent = one.survivors.iter().filter(|survivor| survivor.needs.trim().is_empty()).count();
+            let names: Vec<&str> = one.survivors.iter().map(|survivor| survivor.what.as_str()).collect();
+            let (falsified, refused, equivalent) = (one.falsified, one.refused, one.equivalent);
+            format!(
+                "{falsified} falsified, {refused} refused, {equivalent} equivalent, survivors: {} ({silent} unexplained)",
+                listed_all(&names)
+            )
+        };
+        let observed = told(&found);
+        let green = self.blessing
+            || due.is_some_and(|due| *due == found && found.survivors.iter().all(|survivor| !survivor.needs.trim().is_empty()));
+        let expected = due.map_or_else(|| format!("a draw of seed {} in {}", generated::SEED, measured::FILE), told);
+        self.newer.lock().unwrap_or_else(PoisonError::into_inner).generated = vec![found];
+        Ok(if green { Finding::green(expected, observed) } else { Finding::red(expected, observed) }
+            .claiming("drawn defects are caught as published, and each survivor is explained"))
     }
 
     /// The table has an entry for each trial, and no other.
@@ -282,6 +335,10 @@ impl Bureau {
         let complete = missing.is_empty() && observed.ends_with("not tried any more: none");
         Ok(if complete { Finding::green(expected, observed) } else { Finding::red(expected, observed) }.claiming(claim))
     }
+}
+
+fn listed_all(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn listed(names: &[String]) -> String {

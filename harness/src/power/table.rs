@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use ground_truth_falsification::defect::Defect;
 use serde::Deserialize;
 
 /// What became of one check on one defect.
@@ -19,6 +20,17 @@ pub enum Found {
     Spared,
 }
 
+impl Found {
+    /// Whether it counts as a kill of this defect: a refuted claim, or an error of a kind that the record names.
+    pub fn kills(&self, record: &Defect) -> bool {
+        match self {
+            Found::Killed => true,
+            Found::Error(kind) => record.errors.contains(kind),
+            Found::Spared => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -29,11 +41,34 @@ impl std::fmt::Display for Found {
     }
 }
 
+/// What an artifact defect does to the logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// They move by three times the golden's floor or more.
+    Moved,
+    /// They do not, and something beside them changes: the tokenizer, or a limit that the configuration sets.
+    Still,
+    /// They do not, and nothing beside them changes: listed, and not counted.
+    Equivalent,
+}
+
+impl Effect {
+    /// The word of the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effect::Moved => "moved",
+            Effect::Still => "still",
+            Effect::Equivalent => "equivalent",
+        }
+    }
+}
+
 /// One defect at one strength in one model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Whether the logits move by three times the floor or more; none where that is not asked.
-    pub moved: Option<bool>,
+    /// What the defect does to the logits; none where that is not asked.
+    pub effect: Option<Effect>,
     /// By check.
     pub found: BTreeMap<String, Found>,
 }
@@ -52,27 +87,20 @@ const HEAD: &str = "\
 # What every check does to every defect: [defect@strength.model], then the checks by outcome.
 #
 # killed: the check refuted its claim. error: it could not say, for the reason behind the colon. spared: it saw nothing.
-# logits: whether they move by at least three times the golden's floor; a defect that moves nothing and is seen by nothing is equivalent.
+# logits: moved by at least three times the golden's floor, or still; equivalent, where nothing beside them changes either.
 # Written by `GROUND_TRUTH_BLESS=1 cargo test --test power`; every entry is a test, so a changed one is red until it was looked at.
 ";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawEntry {
-    logits: Option<Moved>,
+    logits: Option<Effect>,
     #[serde(default)]
     killed: Vec<String>,
     #[serde(default)]
     error: Vec<String>,
     #[serde(default)]
     spared: Vec<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Moved {
-    Moved,
-    Still,
 }
 
 impl Table {
@@ -99,8 +127,8 @@ impl Table {
         for key in keys {
             let Some(entry) = self.entries.get(key) else { continue };
             let _ = write!(text, "\n[\"{}\".{}]\n", key.0, key.1);
-            if let Some(moved) = entry.moved {
-                let _ = writeln!(text, "logits = \"{}\"", if moved { "moved" } else { "still" });
+            if let Some(effect) = entry.effect {
+                let _ = writeln!(text, "logits = \"{}\"", effect.name());
             }
             let listed = |pick: &dyn Fn(&Found) -> Option<String>| -> Vec<String> {
                 let word = |check: &&str| pick(entry.found.get(*check)?).map(|reason| format!("\"{check}{reason}\""));
@@ -127,7 +155,7 @@ impl Table {
     pub fn update(&mut self, newer: Table, tried: &BTreeMap<Key, BTreeSet<&str>>) {
         for (key, entry) in newer.entries {
             let old = self.entries.entry(key).or_default();
-            old.moved = entry.moved.or(old.moved);
+            old.effect = entry.effect.or(old.effect);
             old.found.extend(entry.found);
         }
         self.entries.retain(|key, entry| {
@@ -151,7 +179,7 @@ fn entry(raw: RawEntry) -> Result<Entry, String> {
             return Err(check);
         }
     }
-    Ok(Entry { moved: raw.logits.map(|moved| matches!(moved, Moved::Moved)), found })
+    Ok(Entry { effect: raw.logits, found })
 }
 
 #[cfg(test)]
@@ -165,7 +193,7 @@ mod tests {
         let table = Table::parse(TEXT).expect("valid");
         let keys = [("a@0.1".to_owned(), "m".to_owned())];
         assert_eq!(table.found(&keys[0], "Z"), Some(&Found::Error("refused".to_owned())));
-        assert_eq!(table.entries[&keys[0]].moved, Some(true));
+        assert_eq!(table.entries[&keys[0]].effect, Some(Effect::Moved));
         let text = table.text(&keys, &["W", "X", "Y", "Z"]);
         assert!(text.ends_with(TEXT), "{text}");
         assert_eq!(Table::parse(&text), Ok(table));

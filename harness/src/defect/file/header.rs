@@ -12,9 +12,24 @@ fn value_of(surgery: &Surgery, key: &str) -> std::result::Result<usize, String> 
 
 /// The context of another model.
 pub(super) fn foreign_metadata(surgery: &mut Surgery) -> Result {
-    let at = value_of(surgery, "llama.context_length")?;
-    surgery.bytes.get_mut(at..at + 4).ok_or("the file ends in the key")?.copy_from_slice(&4096u32.to_le_bytes());
+    set(surgery, "llama.context_length", 4096_u32.to_le_bytes())
+}
+
+/// Writes four bytes where the value of a key of four bytes stands.
+fn set(surgery: &mut Surgery, key: &str, bytes: [u8; 4]) -> Result {
+    let at = value_of(surgery, key)?;
+    surgery.bytes.get_mut(at..at + 4).ok_or("the file ends in the key")?.copy_from_slice(&bytes);
     Ok(())
+}
+
+/// The base of the rotary embeddings of another model.
+pub(super) fn foreign_freq_base(surgery: &mut Surgery) -> Result {
+    set(surgery, "llama.rope.freq_base", 500_000.0_f32.to_le_bytes())
+}
+
+/// The token that begins a text is the one that ends it.
+pub(super) fn foreign_eos(surgery: &mut Surgery) -> Result {
+    set(surgery, "tokenizer.ggml.eos_token_id", 1_u32.to_le_bytes())
 }
 
 /// The epsilon of the norms stands under a key that nobody reads.
