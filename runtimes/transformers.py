@@ -4,9 +4,11 @@
 # ///
 """transformers on trial: `transformers.py safetensors` loads folders, `transformers.py gguf` GGUF files by its own conversion.
 
-The protocol of docs/adapter.md on stdin and stdout. float32, eager attention, on the CPU.
+The protocol of docs/adapter.md on stdin and stdout. float32, eager attention, on the CPU; `--attention`, `--dtype` and `--threads` say
+otherwise, so that the suite meets implementations that are as correct and round in another way.
 """
 
+import argparse
 import base64
 import json
 import logging
@@ -29,6 +31,14 @@ OPS = ["metadata", "tokenize", "detokenize", "logits", "chunks", "stepwise", "ba
 
 SAMPLING = {"repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram_size", "bad_words_ids", "min_length", "min_new_tokens", "eos_token_id", "temperature", "top_k", "top_p", "min_p",
             "typical_p", "min_tokens_to_keep"}
+
+PARSER = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+PARSER.add_argument("format", choices=("safetensors", "gguf"))
+PARSER.add_argument("--attention", choices=("eager", "sdpa"), default="eager")
+PARSER.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+PARSER.add_argument("--threads", type=int, help="in the place of what the suite asks for")
+ASKED = PARSER.parse_args()
+DTYPE = getattr(torch, ASKED.dtype)
 
 
 class Refused(Exception):
@@ -53,7 +63,7 @@ class Model:
 
     def __init__(self, path: str, threads: int):
         path = Path(path)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(ASKED.threads or threads)
         torch.use_deterministic_algorithms(True)
         folder, extra = path, {}
         if path.suffix == ".gguf":
@@ -63,14 +73,14 @@ class Model:
         heard = Heard()
         transformers.logging.get_logger("transformers").addHandler(heard)
         transformers.logging.disable_progress_bar()
-        self.model, loading = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True, **extra)
+        self.model, loading = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPE, attn_implementation=ASKED.attention, output_loading_info=True, **extra)
         self.model.eval()
         self.config, self.folder = self.model.config, folder
         # The generic class takes tokenizer.json as it is written; the model's own may rebuild it.
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **extra) if extra else transformers.PreTrainedTokenizerFast.from_pretrained(folder)
         transformers.logging.get_logger("transformers").removeHandler(heard)
         self.warnings = heard.lines + [f"{name}: {sorted(map(str, loading[name]))}" for name in ("missing_keys", "unexpected_keys", "mismatched_keys") if loading.get(name)]
-        self.warnings += [f"{name} is {p.dtype} after loading" for name, p in self.model.named_parameters() if p.dtype != torch.float32]
+        self.warnings += [f"{name} is {p.dtype} after loading" for name, p in self.model.named_parameters() if p.dtype != DTYPE]
         eos = self.model.generation_config.eos_token_id
         self.eos = [] if eos is None else eos if isinstance(eos, list) else [eos]
         self.n_ctx = self.config.max_position_embeddings
@@ -209,8 +219,8 @@ def main() -> None:
         number, op = request.pop("id"), request.pop("op")
         try:
             if op == "hello":
-                answer = {"runtime": "transformers", "version": transformers.__version__, "formats": [sys.argv[1]], "quantizations": [], "architectures": [],
-                          "ops": OPS if sys.argv[1] == "gguf" else [*OPS, "tensors"], "arithmetic": "f32"}
+                answer = {"runtime": "transformers", "version": transformers.__version__, "formats": [ASKED.format], "quantizations": [], "architectures": [],
+                          "ops": OPS if ASKED.format == "gguf" else [*OPS, "tensors"], "arithmetic": "f32"}
             elif op == "load":
                 model = Model(**request)
                 answer = {"ok": True, "metadata": model.metadata(), "warnings": model.warnings}

@@ -23,6 +23,7 @@ use crate::defect::artifact::{Surgery, SurgeryError};
 use crate::defect::file;
 use crate::defect::runtime::{Layered, Setting};
 use crate::guard;
+use crate::matrix;
 use crate::observe::{Memory, Observer, Sessions};
 use crate::runtime::Runtime;
 use crate::runtime::native::NativeRuntime;
@@ -315,6 +316,10 @@ impl Bench {
                 }
             }
             Per::Chat(_) => cases.extend(self.bed.styles_of(check).into_iter().map(|i| Case { style: Some(i), ..case(None, None, None) })),
+            Per::Perplexity(applies) if matches!(self.plant, Plant::Drawn(_)) => {
+                let mine = |text: &&PerplexityGolden| applies(&self.bed.scope(), matrix::text_name(&text.text.name));
+                cases.extend(opened.golden.perplexity.iter().filter(mine).map(|text| case(None, None, Some(text))));
+            }
             Per::Perplexity(_) => cases.extend(shortest(&opened.golden.perplexity).map(|text| case(None, None, Some(text)))),
         }
         let mut judged: Option<Judged> = None;

@@ -39,6 +39,10 @@ pub struct RuleMeasured {
     pub defects: usize,
     /// Those that it let through.
     pub let_through: usize,
+    /// Defects of artifacts that move the logits, among them: what no rule about answers is entitled to miss.
+    pub moving: usize,
+    /// Those of them that it let through.
+    pub moving_let_through: usize,
     /// Correct implementations that it was tried on.
     pub correct: usize,
     /// Those that it accused.

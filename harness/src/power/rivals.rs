@@ -202,6 +202,9 @@ pub fn run(plan: &Plan, columns: &[Arc<Bed>], table: &Table) -> Result<BTreeMap<
             let counted = rules.entry(rule.to_owned()).or_default();
             counted.defects += 1;
             counted.let_through += usize::from(passes);
+            let moves = table.entries.get(&benches[at].key).and_then(|entry| entry.effect) == Some(Effect::Moved);
+            counted.moving += usize::from(moves);
+            counted.moving_let_through += usize::from(moves && passes);
             if passes { &mut missed } else { &mut seen }.entry(rule).or_default().insert(id);
         }
     }
