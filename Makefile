@@ -1,6 +1,6 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power ticket \
+.PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power ticket report score \
         train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp audit crash mutants mutants-tool mutants-control mutants-diff mutants-sample coverage ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
@@ -77,6 +77,12 @@ check-apr: uv ## what apr answers to its own commands: writes docs/apr-status.md
 
 ticket: ## what is red in the last run, as issues; SPLIT=DIR writes a file for each
 	cargo run -q -p ground-truth-harness -- ticket $(if $(SPLIT),--split $(SPLIT))
+
+report: ## the last run as a page beside its records (FORMAT=junit, sarif, markdown, annotations, jsonl)
+	cargo run --quiet -- report $(if $(FORMAT),--format $(FORMAT))
+
+score: ## the qualification score of the last run, beside its table; it decides nothing
+	cargo run --quiet -- score
 
 power: ## every check against every defect
 	cargo test --test power

@@ -32,7 +32,9 @@ mod list;
 mod open;
 mod power;
 mod probe;
+mod report;
 mod run;
+mod score;
 mod serve;
 mod ticket;
 
@@ -225,6 +227,33 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 1, requires = "generated")]
         seed: u64,
     },
+    /// Write a run as a page, or as what another program reads; compare two runs; show how the runs go on
+    Report {
+        /// The run's id: a folder under target/ground-truth; without it, the last one that judged models
+        #[arg(long, value_name = "ID")]
+        run: Option<String>,
+        /// The file to write; `-` is stdout. Without it a page lies beside its run, and anything else goes to stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// What to write; without it a page, and Markdown of --compare and --trend
+        #[arg(long, value_enum)]
+        format: Option<report::Format>,
+        /// What changed from run A to run B: exit code 1 if B is worse
+        #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "trend"])]
+        compare: Option<Vec<String>>,
+        /// How the runs go on: counts, time, and the measures closest to their bounds
+        #[arg(long, conflicts_with = "run")]
+        trend: bool,
+    },
+    /// Print the model qualification score of a run beside the table that it came from; it decides nothing
+    Score {
+        /// The run's id; without it, the last one that judged models
+        #[arg(long, value_name = "ID")]
+        run: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List the models of the roster
     List {
         /// List instead what is not tested, and why
@@ -353,6 +382,10 @@ pub fn main() -> ExitCode {
             Ok(Exit::Green)
         }
         Command::Power { format, out, readme, generated, seed } => power::power(&power::Asked { format, out, readme, generated, seed }),
+        Command::Report { run, out, format, compare, trend } => {
+            report::report(&report::Asked { run: run.as_deref(), out: out.as_deref(), format, compare: compare.as_deref(), trend })
+        }
+        Command::Score { run, json } => score::score(run.as_deref(), json),
         Command::Probe { file, json } => probe::probe(&file, json),
     };
     let exit = done.unwrap_or_else(|refusal| {

@@ -15,6 +15,8 @@
 //! | [`evidence`], [`report`], [`summary`] | a record for each row, and what people read of it |
 //! | [`diagnosis`] | what is probably wrong with a cell: stage, owner, the fault of the catalogue that it looks like |
 //! | [`ticket`], [`markdown`] | what is red in a run, one issue for each thing to mend; untrusted text in Markdown |
+//! | [`export`], [`page`], [`score`] | a run in the words of other programs, as a page, and as a number that decides nothing |
+//! | [`history`] | one line for each run, and how they go on |
 //! | [`expectation`] | what a runtime is known to get wrong, who was told, and until when that is believed |
 //! | `defect`, [`power`] | named faults, and the tests that every check finds those it should |
 //! | [`mutation`] | what the suite's own tests do to mutants of the suite's own code |
@@ -34,6 +36,7 @@ pub mod diagnosis;
 pub mod escape;
 pub mod evidence;
 pub mod expectation;
+pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod gate;
@@ -41,6 +44,7 @@ mod given;
 pub mod golden_store;
 pub mod guard;
 pub mod hashes;
+pub mod history;
 pub mod judge;
 pub mod list;
 mod make;
@@ -48,6 +52,7 @@ pub mod markdown;
 pub mod matrix;
 pub mod mutation;
 pub mod observe;
+pub mod page;
 #[cfg(test)]
 #[path = "../tests/payload/mod.rs"]
 mod payload;
@@ -56,6 +61,7 @@ pub mod protocol;
 pub mod report;
 pub mod roster;
 pub mod runtime;
+pub mod score;
 pub mod self_reference;
 pub mod store;
 pub mod suite;

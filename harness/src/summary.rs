@@ -106,7 +106,7 @@ pub struct Summary<'a> {
     pub peak_memory: Option<u64>,
 }
 
-impl Summary<'_> {
+impl<'a> Summary<'a> {
     /// The lines, each with its line end.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -333,8 +333,9 @@ impl Summary<'_> {
             let _ =
                 writeln!(text, "halted        {} not judged: {}", count(halted.len(), "row"), report::shorten(&line(&first.observed), 200));
         }
-        let behind = |record: &Record| record.axes.as_ref().filter(|_| record.behind_gate).map(|axes| cell_of(&record.name, &axes.check));
-        let mut behind_gates: BTreeMap<String, usize> = BTreeMap::new();
+        let cell = |record: &'a Record| record.axes.as_ref().map(|axes| cell_of(&record.name, &axes.check));
+        let behind = |record: &'a Record| cell(record).filter(|_| record.behind_gate);
+        let mut behind_gates: BTreeMap<&str, usize> = BTreeMap::new();
         let red_rows = || self.records.iter().filter(|record| record.is_red() && !record.is_halted());
         for cell in red_rows().filter_map(behind) {
             *behind_gates.entry(cell).or_default() += 1;
@@ -346,14 +347,14 @@ impl Summary<'_> {
             let gate = record.axes.as_ref().is_some_and(|axes| axes.check == matrix::GATE);
             let cell = match behind(record) {
                 Some(cell) => cell,
-                None if gate => record.axes.as_ref().map(|axes| cell_of(&record.name, &axes.check)).unwrap_or_default(),
+                None if gate => cell(record).unwrap_or_default(),
                 None => {
                     red.push((record, 0));
                     continue;
                 }
             };
-            if told.insert(cell.clone()) {
-                let rows = behind_gates.get(&cell).copied().unwrap_or(0);
+            if told.insert(cell) {
+                let rows = behind_gates.get(cell).copied().unwrap_or(0);
                 red.push((record, if record.behind_gate && !gate { rows.saturating_sub(1) } else { rows }));
             }
         }
@@ -368,8 +369,8 @@ impl Summary<'_> {
 }
 
 /// The name of a row's cell: what stands before its check.
-fn cell_of(name: &str, check: &str) -> String {
-    name.split_once(&format!("::{check}")).map_or(name, |(cell, _)| cell).to_owned()
+pub fn cell_of<'a>(name: &'a str, check: &str) -> &'a str {
+    name.split_once(&format!("::{check}")).map_or(name, |(cell, _)| cell)
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -75,24 +75,36 @@ pub fn run_named(out: &Path, id: &str) -> Result<Run, String> {
 /// # Errors
 /// A record or the manifest cannot be read or is another's, there is no record, or there are fewer than the manifest says.
 pub fn read(run: &Run) -> Result<Evidence, String> {
+    match what_is_left(run)? {
+        (evidence, None) => Ok(evidence),
+        (_, Some(lost)) => Err(lost),
+    }
+}
+
+/// The same of a run that may have lost records, with the reason why it is not whole: for a report that says so first, and for nothing else.
+///
+/// # Errors
+/// A record or the manifest cannot be read or is another's, or there is no record.
+pub fn what_is_left(run: &Run) -> Result<(Evidence, Option<String>), String> {
     let shown = escape::line(&run.folder().to_string_lossy());
     let files = run.records().map_err(|error| format!("{shown}: {error}"))?;
     let mut records = files.iter().map(|file| record(run, file)).collect::<Result<Vec<_>, _>>()?;
     records.sort_by(|a, b| a.name.cmp(&b.name));
     let path = run.folder().join(manifest::FILE);
     let manifest = if path.exists() { Some(Manifest::read(&path)?) } else { None };
+    let mut lost = None;
     if let Some(manifest) = &manifest {
         if manifest.run != run.id() {
             return Err(format!("{shown}/{}: is of the run `{}`", manifest::FILE, escape::line(&manifest.run)));
         }
         if records.len() < manifest.records {
-            return Err(format!("{shown}: holds {} records, and {} says {}", records.len(), manifest::FILE, manifest.records));
+            lost = Some(format!("{shown}: holds {} records, and {} says {}", records.len(), manifest::FILE, manifest.records));
         }
     }
     if records.is_empty() {
         return Err(format!("{shown}: holds no record; nothing was judged"));
     }
-    Ok(Evidence { records, manifest })
+    Ok((Evidence { records, manifest }, lost))
 }
 
 fn record(run: &Run, file: &str) -> Result<Record, String> {

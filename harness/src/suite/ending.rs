@@ -1,4 +1,4 @@
-//! What a test target leaves beside its records when it ends: its part of the run's manifest.
+//! What a test target leaves beside its records when it ends: its part of the run's manifest, and its line of the history.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use libtest_mimic::Arguments;
 use super::Bench;
 use crate::evidence::manifest::{self, Environment, Manifest, Part};
 use crate::evidence::{Record, Run};
+use crate::history;
 use crate::matrix::Matrix;
 use crate::roster::Entry;
 use crate::workspace::Workspace;
@@ -39,5 +40,6 @@ pub(super) fn write(
     }
     let counted: Vec<(String, &Matrix, &[Record])> =
         std::iter::zip(benches, &ledgers).map(|(bench, records)| (bench.heading.clone(), &bench.matrix, records.as_slice())).collect();
-    manifest(workspace, run, target, entries, threads, elapsed).counting(&counted).write(run)
+    manifest(workspace, run, target, entries, threads, elapsed).counting(&counted).write(run)?;
+    history::append(workspace.out(), run, counted.iter().flat_map(|(_, _, records)| *records))
 }
