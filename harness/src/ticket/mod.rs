@@ -10,7 +10,7 @@ use similar::TextDiff;
 
 use crate::diagnosis::{Likeness, stage};
 use crate::evidence::read::Evidence;
-use crate::evidence::{Number, Record, manifest::ModelFile};
+use crate::evidence::{Minimal, Number, Record, manifest::ModelFile};
 use crate::report;
 use group::{Contrast, Failing, Group};
 
@@ -108,6 +108,9 @@ pub struct Example {
     pub separation: Option<f64>,
     /// Where.
     pub place: String,
+    /// The smallest question that still shows it, where one was looked for and found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimal: Option<Minimal>,
 }
 
 impl Tickets {
@@ -181,7 +184,7 @@ impl Ticket {
             stage_is,
             rows: group.records.len(),
             behind: group.behind.len(),
-            example: example(worst, power),
+            example: Example { minimal: smallest(group), ..example(worst, power) },
             whys: Vec::new(),
             alike,
             environment: environment(worst, evidence),
@@ -243,6 +246,11 @@ impl Ticket {
     }
 }
 
+/// The shortest of the minimal questions of a group; of equals the first.
+fn smallest(group: &Group) -> Option<Minimal> {
+    group.records.iter().filter_map(|record| record.minimal.as_ref()).min_by_key(|minimal| minimal.tokens).cloned()
+}
+
 fn example(record: &Record, power: &[Record]) -> Example {
     let check = record.axes.as_ref().map_or("", |axes| axes.check.as_str());
     let name = format!("separation::{check}");
@@ -257,6 +265,7 @@ fn example(record: &Record, power: &[Record]) -> Example {
         bounds: record.bounds.clone(),
         separation,
         place: report::place(&record.place),
+        minimal: None,
     }
 }
 

@@ -110,6 +110,15 @@ impl Ticket {
             let _ = writeln!(text, "at {}", prose(&example.place));
         }
         let _ = write!(text, "\n{}", block(&example.diff, "diff"));
+        if let Some(minimal) = &example.minimal {
+            let ids = minimal.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let (tokens, position) = (count(minimal.tokens, "token"), minimal.position);
+            let _ = writeln!(
+                text,
+                "\nMinimised prompt: {tokens} are enough, wrong at position {position}: {}",
+                code(&report::shorten(&ids, 400))
+            );
+        }
         if !example.measures.is_empty() {
             let _ = writeln!(text, "\n| measured | observed | bound | times the bound |\n|---|---|---|---|");
         }

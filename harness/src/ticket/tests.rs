@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::evidence::manifest::{Counts, Environment, Manifest, Part};
-use crate::evidence::{Axes, Kind, Run, Where};
+use crate::evidence::{Axes, Kind, Minimal, Run, Where};
 use crate::fixture::pinned;
 use crate::payload::{PAYLOADS, first_active};
 use ground_truth_falsification::verdict::{ErrorKind, Measure, Owner, Place, Verdict};
@@ -85,6 +85,8 @@ fn manifest(evidence: &Evidence) -> Manifest {
 fn a_ticket_for_each_thing_to_mend() {
     let mut evidence = evidence();
     evidence.manifest = Some(manifest(&evidence));
+    let shortest = evidence.records.iter_mut().find(|record| record.name.ends_with("F-G4-logits::text")).unwrap();
+    shortest.minimal = Some(Minimal { tokens: 2, position: 1, ids: vec![1, 457], questions: 4 });
     let mut power = Record::of("p", "separation::F-G4-logits", &Verdict::corroborated(1, "", ""));
     power.measures = vec![Number { name: "inverse".into(), observed: 0.02, bound: Some(1.0 / 3.0), unit: String::new() }];
     let tickets = Tickets::of("20261121T101112Z-7", &evidence, &[power]);
