@@ -167,6 +167,10 @@ fn fingerprint(record: &Record, diagnosis: Option<&Diagnosis>, source: Option<&R
     if let (true, Some(source)) = (is_gate(record), source) {
         return Fingerprint { claim, owner: source.owner.clone(), stage: None };
     }
+    if let (true, Some(diagnosis)) = (is_gate(record), diagnosis.filter(|diagnosis| !diagnosis.owner.is_empty())) {
+        // What a gate says names the file that it is closed over, and so who has to act.
+        return Fingerprint { claim, owner: diagnosis.owner.clone(), stage: None };
+    }
     if record.axes.is_none() && record.place.stage.is_none() {
         // A row about no cell, a problem of the lists or a mutant that survived, shares nothing with the next one but its claim.
         return Fingerprint { claim, owner: record.owner.clone(), stage: Some(record.name.clone()) };
