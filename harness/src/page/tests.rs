@@ -42,8 +42,9 @@ fn a_page_tells_what_is_red_without_a_script() {
 #[test]
 fn the_same_evidence_gives_the_same_bytes() {
     let page = |fixture: &Fixture| html(&fixture.findings()).unwrap();
-    assert_eq!(page(&Fixture::mixed()), page(&Fixture::mixed()));
-    assert_ne!(page(&Fixture::mixed()), page(&Fixture::green()));
+    let (first, second) = (page(&Fixture::mixed()), page(&Fixture::mixed()));
+    assert_eq!(first, second);
+    assert_ne!(first, page(&Fixture::green()));
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({}))?;
         }
+        browser.media("light")?;
         // Keys go where they would go on a screen that is looked at.
         browser.call("Emulation.setFocusEmulationEnabled", json!({"enabled": true}))?;
         Ok(browser)
@@ -240,7 +241,14 @@ impl Browser {
             "Emulation.setDeviceMetricsOverride",
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}),
         )?;
-        self.call("Emulation.setEmulatedMedia", json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]})).map(|_| ())
+        self.media(scheme)
+    }
+
+    /// The wishes of who looks: light or dark, and no motion, because a click is aimed at where a thing stands and not at where it passes.
+    fn media(&mut self, scheme: &str) -> Answer<()> {
+        let wish = |name: &str, value: &str| json!({"name": name, "value": value});
+        let features = [wish("prefers-color-scheme", scheme), wish("prefers-reduced-motion", "reduce")];
+        self.call("Emulation.setEmulatedMedia", json!({"features": features})).map(|_| ())
     }
 
     /// A picture of the whole page, or of what is in sight.
