@@ -12,6 +12,7 @@ use crate::evidence::read::{self, Evidence};
 use crate::export::{Findings, annotations, compare, jsonl, junit, markdown, sarif};
 use crate::history;
 use crate::page;
+use crate::power;
 use crate::workspace::Workspace;
 
 /// What a report is written as.
@@ -111,7 +112,7 @@ pub(super) fn report(asked: &Asked) -> Result<Exit, Refusal> {
     let findings = left.findings();
     let format = asked.format.unwrap_or(Format::Html);
     let text = match format {
-        Format::Html => page::html(&findings),
+        Format::Html => page::html_with_power(&findings, &power::published(workspace.root())),
         Format::Junit => Ok(junit::junit(&findings)),
         Format::Sarif => sarif::sarif(&findings),
         Format::Markdown => Ok(markdown::markdown(&findings)),

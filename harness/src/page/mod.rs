@@ -13,11 +13,13 @@ use crate::diagnosis::{self, Diagnosis};
 use crate::escape;
 use crate::evidence::Record;
 use crate::export::{Findings, cell};
+use crate::power::PowerTable;
 use crate::score;
 
 mod chart;
 mod data;
 mod overview;
+mod power;
 mod red;
 mod scores;
 mod tables;
@@ -60,6 +62,18 @@ const DIALOG: &str = r#"<dialog id="evidence" aria-labelledby="evidence-title">
 /// # Errors
 /// What the JSON writer says.
 pub fn html(findings: &Findings) -> serde_json::Result<String> {
+    page(findings, None)
+}
+
+/// The same, with what each check is worth, or with why that is not known.
+///
+/// # Errors
+/// What the JSON writer says.
+pub fn html_with_power(findings: &Findings, table: &Result<PowerTable, String>) -> serde_json::Result<String> {
+    page(findings, Some(table))
+}
+
+fn page(findings: &Findings, table: Option<&Result<PowerTable, String>>) -> serde_json::Result<String> {
     let diagnoses = diagnoses(findings);
     let rows = data::json_of(findings, &diagnoses)?;
     let scores = score::scores(findings);
@@ -76,7 +90,7 @@ pub fn html(findings: &Findings) -> serde_json::Result<String> {
         hash(SCRIPT)
     );
     overview::head(&mut out, findings);
-    let power = "";
+    let power = if table.is_some() { "<li><a href=\"#power\">Power</a></li>" } else { "" };
     let _ = write!(
         out,
         "<nav class=\"toc\" aria-label=\"Sections\"><ul><li><a href=\"#cells\">Cells</a></li><li><a href=\"#red\">Red</a></li>\
@@ -90,6 +104,9 @@ pub fn html(findings: &Findings) -> serde_json::Result<String> {
     out.push_str("</div>\n");
     out.push_str(SEARCH);
     chart::section(&mut out, findings);
+    if let Some(table) = table {
+        power::section(&mut out, table);
+    }
     scores::section(&mut out, &scores);
     tables::timing(&mut out, findings);
     tables::not_tested(&mut out, findings);
