@@ -40,7 +40,7 @@ pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod gate;
-mod given;
+pub mod given;
 pub mod golden_store;
 pub mod guard;
 pub mod hashes;

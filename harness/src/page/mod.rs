@@ -1,7 +1,7 @@
 //! A run as one page: no network, no font, no script but its own, which the page's policy names by hash. What is red, and why, stands in the
 //! page itself and is read without a script; the script adds the heat map, the search and the evidence of every row.
 //!
-//! The same evidence gives the same bytes. Texts of files and models pass [`esc`] on their way into the page, or stand as JSON that the
+//! The same evidence gives the same bytes. Texts of files and models pass `esc` on their way into the page, or stand as JSON that the
 //! script writes as text and never as markup.
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,7 +1,7 @@
 //! Red rows by what they have in common: one fingerprint, one ticket.
 //!
 //! A wrong kernel turns hundreds of rows red, and they are one thing to mend. Rows are together where their claim, their owner and their
-//! stage are. Rows about values take owner and stage from the [diagnosis](crate::diagnosis) of their cell, which looks at all of its rows;
+//! stage are. Rows about values take owner and stage from the [`diagnosis`](mod@crate::diagnosis) of their cell, which looks at all of its rows;
 //! the others keep what their check said. Rows behind a red gate belong to the gate.
 
 use std::collections::{BTreeMap, BTreeSet};
