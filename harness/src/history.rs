@@ -15,9 +15,10 @@ use crate::escape;
 use crate::evidence::manifest::{self, Counts, Manifest};
 use crate::evidence::{Record, Run};
 use crate::export::jsonl::closest;
-use crate::export::markdown::{code, in_table};
+use crate::export::markdown::in_table;
 use crate::golden_store::read_capped;
 use crate::hashes::publish_for_now;
+use crate::markdown::code;
 
 /// The schema of a line.
 pub const SCHEMA: &str = "ground-truth/history/1";

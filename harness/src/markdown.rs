@@ -37,9 +37,23 @@ pub fn code(text: &str) -> String {
     code_of_line(&escape::line(text))
 }
 
-/// A code span for a table's cell, where a bar would end the cell even inside of a span.
+/// A code span for a table's cell, where a bar would end the cell even inside of a span, and a backslash before it would free it again.
 pub fn cell(text: &str) -> String {
-    code(text).replace('|', "\\|")
+    let mut out = String::new();
+    let mut slashes = 0;
+    for character in code(text).chars() {
+        match character {
+            '\\' => slashes += 1,
+            '|' => {
+                // Tables take one backslash away from each bar; an even number before it would leave the bar bare.
+                out.push_str(if slashes % 2 == 1 { "\\\\" } else { "\\" });
+                slashes = 0;
+            }
+            _ => slashes = 0,
+        }
+        out.push(character);
+    }
+    out
 }
 
 fn code_of_line(line: &str) -> String {
@@ -94,6 +108,12 @@ mod tests {
         assert_eq!(code(" \n"), "` \\n`".replace("` ", "`  ").replace("n`", "n `"));
         assert_eq!(code(""), "(empty)");
         assert_eq!(cell("a|b"), "`a\\|b`");
+        // Backslashes before a bar, as the text has them and as the table needs them: odd in all, so that the bar stays in its cell.
+        for slashes in 0..5 {
+            let shown = cell(&format!("a{}|b", "\\".repeat(slashes)));
+            let before = shown.split('|').next().unwrap();
+            assert_eq!((before.len() - before.trim_end_matches('\\').len()) % 2, 1, "{shown}");
+        }
     }
 
     #[test]

@@ -136,6 +136,28 @@ pub fn shorten(text: &str, limit: usize) -> String {
     }
 }
 
+/// `text` with its lines broken between words, so that each has at most `width` characters where its words allow that; each with its line end.
+pub fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.split('\n') {
+        let mut used = 0;
+        for (i, word) in line.split(' ').enumerate() {
+            let length = word.chars().count();
+            if i > 0 && used + 1 + length > width {
+                out.push('\n');
+                used = 0;
+            } else if i > 0 {
+                out.push(' ');
+                used += 1;
+            }
+            out.push_str(word);
+            used += length;
+        }
+        out.push('\n');
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Record;
 use crate::escape;
+use crate::expectation::Day;
 use crate::hashes;
 
 /// How many runs are kept. The oldest make room.
@@ -189,18 +190,11 @@ pub(super) fn file_of(name: &str) -> String {
     format!("{}.json", escape::plain_name(name))
 }
 
-/// Seconds since 1970 as `YYYYMMDDTHHMMSSZ` (proleptic Gregorian, days counted from the first of March of year 0).
+/// Seconds since 1970 as `YYYYMMDDTHHMMSSZ`.
 pub(super) fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    let day = Day::of(1970, 1, 1).after((seconds / 86_400) as i64);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{}T{hour:02}{minute:02}{second:02}Z", day.to_string().replace('-', ""))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::Findings;
-use super::markdown::{code, in_table};
+use super::markdown::in_table;
 use crate::escape;
 use crate::evidence::Record;
+use crate::markdown::code;
 use crate::report::short;
 
 /// The most rows of one kind that are shown.

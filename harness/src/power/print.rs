@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::published::{Baseline, Drawn, PowerTable};
-use crate::escape;
+use crate::{escape, report};
 
 /// Where the short form begins and ends in a Markdown file.
 pub const MARKS: [&str; 2] = ["<!-- power: what follows is written by `ground-truth power --readme` -->", "<!-- power: end -->"];
@@ -227,21 +227,7 @@ fn to_markdown(blocks: &[Block]) -> String {
 
 /// Lines of at most 140 characters, as the rest of the README has them.
 fn wrapped(paragraph: &str) -> String {
-    const WIDTH: usize = 140;
-    let (mut text, mut width) = (String::new(), 0);
-    for word in paragraph.split(' ') {
-        let length = word.chars().count();
-        if width > 0 && width + 1 + length > WIDTH {
-            text.push('\n');
-            width = 0;
-        } else if width > 0 {
-            text.push(' ');
-            width += 1;
-        }
-        text.push_str(word);
-        width += length;
-    }
-    text + "\n"
+    report::wrapped(paragraph, 140)
 }
 
 /// Text in HTML. What Markdown marks as code is marked as code.

@@ -281,25 +281,7 @@ fn diff(expected: &str, observed: &str) -> String {
 }
 
 fn broken(text: &str) -> String {
-    let text = report::shorten(text, MAX_COMPARED);
-    let mut out = String::new();
-    for line in text.split('\n') {
-        let mut width = 0;
-        for (i, word) in line.split(' ').enumerate() {
-            let length = word.chars().count();
-            if i > 0 && width + 1 + length > WIDTH {
-                out.push('\n');
-                width = 0;
-            } else if i > 0 {
-                out.push(' ');
-                width += 1;
-            }
-            out.push_str(word);
-            width += length;
-        }
-        out.push('\n');
-    }
-    out
+    report::wrapped(&report::shorten(text, MAX_COMPARED), WIDTH)
 }
 
 fn environment(record: &Record, evidence: &Evidence) -> Vec<(String, String)> {
