@@ -114,10 +114,10 @@ vectors: uv ## write the golden vectors of RoPE frequencies, activations and sam
 	$(UV) run golden/sample.py
 
 malformed: ## write the catalogue of hostile files again (testdata/malformed) after its generator changed
-	GROUND_TRUTH_BLESS=1 cargo test --test hostile f_g1_the_committed_catalogue
+	GROUND_TRUTH_BLESS=1 cargo test --test suite hostile::f_g1_the_committed_catalogue
 
 mutations: ## a million mutations of each container's files, where the ordinary run has a hundred thousand
-	cargo test --test hostile -- --ignored --nocapture
+	cargo test --test suite hostile:: -- --ignored --nocapture
 
 fuzz-configs: uv ## ten random configurations, an oracle run for each, then their rows of the matrix
 	golden/fuzz_configs.sh

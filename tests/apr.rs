@@ -1,5 +1,4 @@
 //! APR files of whole models, and the `apr-format` crate as a second reader and writer of the container.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,4 @@
 //! Chat templates against what transformers made of them: `golden/chat`.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,4 @@
 //! Models written as GGUF and read back: what a Hugging Face folder says and computes, the file says and computes, to the bit.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,14 +1,11 @@
 //! Conversions on a file system that fails: at every call, in every way, the destination is absent, what it was, or complete, and the next
 //! run succeeds and leaves nothing behind.
-#![allow(missing_docs, reason = "a test crate has no public items")]
-
-mod faults;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use faults::{Fault, Faults};
+use crate::faults::{Fault, Faults};
 use ground_truth::convert::fs::{Filesystem, RealFilesystem};
 use ground_truth::convert::{Converted, Request, convert};
 use ground_truth::format::Format;

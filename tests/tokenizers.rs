@@ -2,7 +2,6 @@
 //!
 //! The library is the same, so these hold our reading of the file, what we switch off in it and what we ask it for. What a GGUF file can say
 //! is asked a second time of the tokenizer that is made of its keys.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! F-H2, F-T2 and F-T3: a configuration that is not right is refused, with file, field and value.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

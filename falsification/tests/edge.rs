@@ -1,9 +1,6 @@
 //! The ends of every range: no input, the context limit, the ends of the vocabulary, weights that are no numbers, eight callers at once.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
-mod carried;
-
-use carried::{Carried, bits, models};
+use crate::carried::{Carried, bits, models};
 use ground_truth::generate::{Stop, generate};
 use ground_truth::{Checkpoint, Dtype, Error, Model, Positions, Sequence, Tensor, evaluate, sketch};
 use rstest::rstest;

@@ -1,9 +1,6 @@
 //! What holds for every input, on inputs that nobody chose: how a prompt is cut, what stands beside it, what a text holds.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
-mod carried;
-
-use carried::{Carried, bits, models};
+use crate::carried::{Carried, bits, models};
 use ground_truth::{KvCache, Positions, Sequence, evaluate, sketch};
 use proptest::collection::vec;
 use proptest::prelude::*;

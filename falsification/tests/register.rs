@@ -1,5 +1,4 @@
 //! The lint of the register: every claim is tested where it says, every check belongs to a claim, no id twice.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,6 @@
 //! Five rules that older documents ask for, refuted: each test computes what the rule says and shows where it is wrong.
 //!
 //! They are kept because a rule that was dropped in silence comes back.
-#![allow(missing_docs, reason = "a test crate has no public items")]
 
 use std::path::Path;
 

@@ -8,9 +8,7 @@ use std::process::Output;
 use ground_truth::Checkpoint;
 use serde_json::Value;
 
-mod process;
-
-use process::{MODEL, text};
+use crate::process::{self, MODEL, text};
 
 /// The stage that the queries of the second block feed.
 const STAGE: &str = "blk.1.attn.q";

@@ -5,9 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-mod process;
-
-use process::{MODEL, text};
+use crate::process::{self, MODEL, text};
 
 /// A copy of one carried model, its golden and the texts.
 struct Copy {

@@ -151,7 +151,7 @@ fn f_g1_a_hundred_thousand_mutations_of_each_format_end_in_an_answer_and_soon() 
 }
 
 #[test]
-#[ignore = "ten times as many as the ordinary run: cargo test --test hostile -- --ignored"]
+#[ignore = "ten times as many as the ordinary run: cargo test --test suite hostile:: -- --ignored"]
 fn f_g1_a_million_mutations_of_each_format_end_in_an_answer_and_soon() {
     mutate(MANY_MUTATIONS);
 }

@@ -6,14 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::payload::{PAYLOADS, first_active};
+use crate::process::{MODEL, copy_of_model, on_workspace, text};
 use ground_truth_harness::escape;
-use payload::{PAYLOADS, first_active};
-use process::{MODEL, copy_of_model, on_workspace, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-mod payload;
-mod process;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ground-truth");
 

@@ -7,8 +7,8 @@ use ground_truth_harness::runtime::process::{Registry, When};
 use ground_truth_harness::runtime::{Arithmetic, Op};
 use ground_truth_harness::workspace::Workspace;
 
-use super::process::{self, text};
 use super::{BINARY, ground_truth, path};
+use crate::process::{self, text};
 
 /// A workspace that carries one model.
 struct Copy(tempfile::TempDir);

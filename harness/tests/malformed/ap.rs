@@ -1,6 +1,6 @@
 //! AP: APR files.
 
-use crate::case::{Case, Expect, accepted, refused};
+use super::case::{Case, Expect, accepted, refused};
 
 const ALIGNMENT: usize = 64;
 /// Little endian and row-major: the one flag that every writer sets.
@@ -138,7 +138,7 @@ pub fn cases() -> Vec<Case> {
             no(if magic == b"APRZ" { "magic" } else { "other-version" }),
         );
     }
-    add("AP16", "a GGUF file by another name", crate::gg::valid(), refused("file", "extension", &[".apr"]));
+    add("AP16", "a GGUF file by another name", super::gg::valid(), refused("file", "extension", &[".apr"]));
     let mut bare = valid();
     bare.truncate(bare.len() - 4);
     add("AP17", "a file without its last four bytes, the checksum of all", bare, no("no-footer"));

@@ -1,6 +1,6 @@
 //! GG: GGUF files.
 
-use crate::case::{Case, Content, Expect, accepted, refused};
+use super::case::{Case, Content, Expect, accepted, refused};
 
 const U8: u32 = 0;
 const I8: u32 = 1;

@@ -1,7 +1,7 @@
 //! IX: the index of a model in shards.
 
-use crate::case::{Case, Content, Expect, refused};
-use crate::st;
+use super::case::{Case, Content, Expect, refused};
+use super::st;
 
 const INDEX: &str = "model.safetensors.index.json";
 

@@ -1,6 +1,6 @@
 //! ST: safetensors files.
 
-use crate::case::{Case, Content, accepted, refused};
+use super::case::{Case, Content, accepted, refused};
 
 /// A file with this header, exactly, and this data.
 pub fn file(header: &[u8], data: &[u8]) -> Vec<u8> {

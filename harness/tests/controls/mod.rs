@@ -4,8 +4,6 @@
 
 mod adapter;
 mod fidelity;
-#[path = "../process/mod.rs"]
-mod process;
 mod registry;
 mod within;
 
@@ -70,7 +68,7 @@ fn judged(model_name: &str, only: &str, runtime: Arc<dyn Runtime>, deadlines: De
 
 /// The command, on a workspace and with runtimes of its own.
 fn ground_truth(root: &Path, runtimes: &str, arguments: &[&str]) -> Command {
-    let mut command = process::on_workspace(BINARY, root);
+    let mut command = crate::process::on_workspace(BINARY, root);
     command.args(arguments).env("GROUND_TRUTH_RUNTIMES", runtimes);
     command
 }
