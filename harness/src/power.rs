@@ -165,6 +165,7 @@ pub fn main() -> ExitCode {
     if arguments.format.is_none() && !arguments.list {
         arguments.quiet = true;
     }
+    crate::suite::fill_the_cores(&mut arguments);
     let conclusion = libtest_mimic::run(&arguments, trials);
     if arguments.list || std::env::var_os("NEXTEST").is_some() {
         return conclusion.exit_code();

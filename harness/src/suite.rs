@@ -263,6 +263,7 @@ fn run_under(board: &SharedBoard, watched: bool, arguments: &mut Arguments, tria
     if let Some(aside) = &aside {
         arguments.logfile = Some(aside.path().to_string_lossy().into_owned());
     }
+    fill_the_cores(arguments);
     let conclusion = libtest_mimic::run(arguments, trials);
     if let Some(board) = board.get() {
         board.end();
@@ -271,6 +272,13 @@ fn run_under(board: &SharedBoard, watched: bool, arguments: &mut Arguments, tria
         print!("{}", said.find("\nfailures:").or_else(|| said.find("\ntest result:")).map_or(said.as_str(), |at| &said[at..]));
     }
     conclusion
+}
+
+/// Twice as many trials at once as there are cores, where nobody said how many: rows about one prompt wait for the first of them, which asks,
+/// and their cores would stand idle meanwhile.
+pub(crate) fn fill_the_cores(arguments: &mut Arguments) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * cores);
 }
 
 /// The board, hung up when it is known which rows will be judged.
