@@ -4,7 +4,8 @@
 //! mutants packages LIST.json PACKAGE...     every package has mutants, or exit code 1
 //! mutants select LIST.json N SEED           N mutants, stratified by complexity, as one regular expression a line
 //! mutants control OUTCOMES.json             the control came to what is known of it
-//! mutants score OUTCOMES.json [LEAST [SAMPLE.txt]]
+//! mutants survivors OUTCOMES.json SAMPLE.txt  those of the sample that survived, as one regular expression a line: for a second pass, with every test
+//! mutants score OUTCOMES.json[,SECOND.json] [LEAST [SAMPLE.txt]]
 //!                                           the four counts and the score, of the sample alone where one is named; survivors become evidence;
 //!                                           1 below LEAST, 3 without a score
 //! mutants coverage EXPORT.json LEAST        files of which fewer than LEAST of a hundred lines are reached: 1 where there are any
@@ -29,13 +30,14 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["packages", list, packages @ ..] => packages_of(list, packages),
         ["select", list, n, seed] => select(list, n, seed),
+        ["survivors", outcomes, sample] => survivors(outcomes, sample),
         ["control", outcomes] => control(outcomes),
         ["score", outcomes] => score(outcomes, None, None),
         ["score", outcomes, least] => score(outcomes, Some(least), None),
         ["score", outcomes, least, sample] => score(outcomes, Some(least), Some(sample)),
         ["coverage", export, least] => coverage(export, least),
         _ => {
-            Err("packages LIST PACKAGE..., select LIST N SEED, control OUTCOMES, score OUTCOMES [LEAST [SAMPLE]], or coverage EXPORT LEAST"
+            Err("packages LIST PACKAGE..., select LIST N SEED, survivors OUTCOMES SAMPLE, control OUTCOMES, score OUTCOMES[,SECOND] [LEAST [SAMPLE]], or coverage EXPORT LEAST"
                 .to_owned())
         }
     };
@@ -72,6 +74,30 @@ fn select(list: &str, n: &str, seed: &str) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The outcomes of a file, or of two that are separated by a comma: the passes of one run.
+fn passes(outcomes: &str) -> Result<Vec<(Mutant, Fate)>, String> {
+    match outcomes.split_once(',') {
+        None => mutation::read(&text(outcomes)?),
+        Some((near, far)) => mutation::both_passes(mutation::read(&text(near)?)?, &mutation::read(&text(far)?)?),
+    }
+}
+
+/// cargo-mutants 27.1.0 runs every mutant that deletes a field of a struct, whatever it is told to choose.
+fn keep_chosen(mutants: &mut Vec<(Mutant, Fate)>, sample: &str) -> Result<(), String> {
+    let chosen = text(sample)?;
+    mutants.retain(|(mutant, _)| chosen.lines().any(|line| line == sample::expression(mutant)));
+    Ok(())
+}
+
+fn survivors(outcomes: &str, sample: &str) -> Result<ExitCode, String> {
+    let mut mutants = passes(outcomes)?;
+    keep_chosen(&mut mutants, sample)?;
+    for (mutant, _) in mutants.iter().filter(|(_, fate)| *fate == Fate::Missed) {
+        println!("{}", sample::expression(mutant));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn control(outcomes: &str) -> Result<ExitCode, String> {
     mutation::require_control(&mutation::read(&text(outcomes)?)?)?;
     println!("control: what must be caught is caught, what is equivalent survives, what does not build is no catch");
@@ -92,11 +118,9 @@ fn coverage(export: &str, least: &str) -> Result<ExitCode, String> {
 
 fn score(outcomes: &str, least: Option<&str>, named: Option<&str>) -> Result<ExitCode, String> {
     let least = least.map(|word| word.parse::<f64>().map_err(|error| format!("{word}: {error}"))).transpose()?;
-    let mut mutants = mutation::read(&text(outcomes)?)?;
+    let mut mutants = passes(outcomes)?;
     if let Some(named) = named {
-        // cargo-mutants 27.1.0 runs every mutant that deletes a field of a struct, whatever it is told to choose.
-        let chosen = text(named)?;
-        mutants.retain(|(mutant, _)| chosen.lines().any(|line| line == sample::expression(mutant)));
+        keep_chosen(&mut mutants, named)?;
     }
     let counts = Counts::of(mutants.iter().map(|(_, fate)| *fate));
     let strata = strata(mutants.iter().map(|(mutant, _)| mutant))?;

@@ -199,6 +199,27 @@ pub fn read(text: &str) -> Result<Vec<(Mutant, Fate)>, String> {
     Ok(mutants)
 }
 
+/// What two passes came to: `near`, with the tests of the mutated package alone, and `far`, with every test, over those that survived it.
+/// A survivor of the first that the second did not try has survived.
+///
+/// # Errors
+///
+/// Where the passes share no mutant although some survived the first: the second was of something else, or never ran.
+pub fn both_passes(near: Vec<(Mutant, Fate)>, far: &[(Mutant, Fate)]) -> Result<Vec<(Mutant, Fate)>, String> {
+    let again = |mutant: &Mutant| far.iter().find(|(other, _)| other == mutant).map(|(_, fate)| *fate);
+    let survivors = near.iter().filter(|(_, fate)| *fate == Fate::Missed).count();
+    let tried = near.iter().filter(|(mutant, fate)| *fate == Fate::Missed && again(mutant).is_some()).count();
+    if survivors > 0 && tried == 0 {
+        return Err(format!("the second pass tried none of the {survivors} survivors of the first"));
+    }
+    // What was built once is viable: a build that failed in the second pass proves nothing, and the survivor stays one.
+    let fate = |mutant: &Mutant, fate| match (fate, again(mutant)) {
+        (Fate::Missed, Some(later)) if later != Fate::Unviable => later,
+        _ => fate,
+    };
+    Ok(near.into_iter().map(|(mutant, first)| (mutant.clone(), fate(&mutant, first))).collect())
+}
+
 /// Reads the list that `cargo mutants --list --json` writes.
 ///
 /// # Errors

@@ -154,3 +154,21 @@ fn a_survivor_becomes_a_record() {
     assert!(record.is_falsified() && record.claim.id == "MUTANT" && record.observed.ends_with("replace < with <= in f"));
     assert_eq!(record.reproduce, r"cargo mutants -p p --re '^src/a\.rs:5:7: replace < with <= in f$'");
 }
+
+#[test]
+fn a_second_pass_catches_survivors_and_nothing_else() {
+    let pass = |fates: &[(&str, Fate)]| -> Vec<(Mutant, Fate)> {
+        let names: Vec<String> = fates.iter().map(|(name, _)| outcome(name, "Unviable", &[])).collect();
+        let read = read(&file(&[vec![baseline()], names].concat())).unwrap();
+        read.into_iter().enumerate().map(|(i, (mutant, _))| (mutant, fates[i].1)).collect()
+    };
+    let fates = |near: &[(&str, Fate)], far: &[(&str, Fate)]| {
+        both_passes(pass(near), &pass(far)).map(|mutants| mutants.into_iter().map(|(_, fate)| fate).collect::<Vec<_>>())
+    };
+    let near =
+        [("a", Fate::Caught), ("b", Fate::Missed), ("c", Fate::Missed), ("d", Fate::Missed), ("e", Fate::Unviable), ("f", Fate::Missed)];
+    let far = [("a", Fate::Missed), ("b", Fate::Caught), ("c", Fate::Missed), ("d", Fate::Unviable), ("e", Fate::Caught)];
+    assert_eq!(fates(&near, &far).unwrap(), [Fate::Caught, Fate::Caught, Fate::Missed, Fate::Missed, Fate::Unviable, Fate::Missed]);
+    assert_eq!(fates(&near[..1], &[]).unwrap(), [Fate::Caught]);
+    assert!(fates(&near, &[]).unwrap_err().contains("none of the 4 survivors"));
+}
