@@ -144,7 +144,7 @@ audit: target/tools/bin/cargo-deny ## licences, bans, sources and advisories of 
 	else echo "advisories: NOT CHECKED, as the database cannot be reached"; fi
 
 mutants-tool: # cargo-mutants at its pinned version, under target/tools
-	@test "$$(target/tools/bin/cargo-mutants --version 2>/dev/null)" = "cargo-mutants $(MUTANTS)" || \
+	@test "$$(target/tools/bin/cargo-mutants mutants --version 2>/dev/null)" = "cargo-mutants $(MUTANTS)" || \
 	cargo install cargo-mutants --version $(MUTANTS) --locked --root target/tools
 
 # Exit codes of cargo-mutants: 0 all caught, 2 some missed, 3 some out of time; anything else is no run.
@@ -177,7 +177,7 @@ mutants-diff: mutants-control ## mutants of the lines that differ from BASE=main
 
 coverage: ## lines that the tests reach, file by file: those below 95 % are listed, and there should be none
 	rustup component add llvm-tools
-	@test "$$(target/tools/bin/cargo-llvm-cov --version 2>/dev/null)" = "cargo-llvm-cov $(LLVM_COV)" || \
+	@test "$$(target/tools/bin/cargo-llvm-cov llvm-cov --version 2>/dev/null)" = "cargo-llvm-cov $(LLVM_COV)" || \
 	cargo install cargo-llvm-cov --version $(LLVM_COV) --locked --root target/tools
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo llvm-cov $(PACKAGES:%=-p %) --lib --tests --json --summary-only --output-path target/coverage.json
 	$(MUTANTS_SAY) coverage target/coverage.json 95
