@@ -38,7 +38,7 @@ class Right(trial.Apr):
             return {"models": [{"name": f.stem, "size_bytes": f.stat().st_size} for f in files], "total": len(files)}
         file = next(a for a in arguments if a.endswith((".apr", ".gguf")))
         subject = next(s for name, s in self.subjects.items() if Path(file).name.startswith(name))
-        architecture, config, parameters = subject.index["architecture"], subject.index["config"], subject.index["parameters"]
+        architecture, config, parameters = subject.index["architecture"], subject.index["config"], subject.numbers
         shapes = [{"name": name, "shape": shape} for name, shape in subject.tensors.items()]
         golden = subject.golden["code"]
         if command == "run":
