@@ -18,6 +18,7 @@ import datetime
 import json
 import math
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -75,8 +76,9 @@ class Apr:
             raise Red(f"apr {arguments[0]}: an answer that is no UTF-8") from error
         if done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip() or "no word").partition("note: run with `RUST_BACKTRACE=1`")[0]
-            last = " ".join(said.split())[-160:]
-            raise Red(f"apr {arguments[0]}: exit status {done.returncode}: {last}")
+            said = " ".join(re.sub(r"thread 'main' \(\d+\) |\S*/registry/src/[^/\s]+/", "", said).split())
+            begin = max(said.rfind("error: "), said.rfind("panicked at "))
+            raise Red(f"apr {arguments[0]}: exit status {done.returncode}: {said[begin:][:220] if begin >= 0 else said[-160:]}")
         return done.stdout
 
     def once(self, *arguments: str) -> str:
@@ -292,6 +294,7 @@ class Subject:
         equal("parameters", self.numbers, field(answer, "parameters"))
 
     def qa(self, quantization: str) -> None:
+        shutil.rmtree(self.apr.cache / "apr", ignore_errors=True)  # or it compares its speed with that of another file of this name
         # `golden_output` asks for the knowledge of an English model ("Hello there, how are you", in a chat template), which no runtime can be blamed for.
         answer = self.apr.ask("qa", self.file[quantization], "--skip-golden", "--skip-ollama", "--skip-gpu-speedup", "--skip-ptx-parity", "--iterations", "1", "--warmup", "0")
         gates = {field(g, "name", kind=str): field(g, "passed", kind=bool) for g in field(answer, "gates", kind=list) if not field(g, "skipped", kind=bool)}
@@ -360,7 +363,9 @@ def made_files(apr: Apr, binary: Path, folder: Path) -> dict[str, dict[str, File
             subprocess.run([binary, "convert", source, folder / out, "--format", form, "--quant", quantization], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for quantization in QUANTIZATIONS:
             made["converted"][model][quantization] = str(folder / f"{model}-{quantization}.apr")
-            out = str(folder / f"{model}-{quantization}-imported.apr")
+            # The name of the file becomes that of the model, in which two quantizations must not differ.
+            (folder / quantization).mkdir(exist_ok=True)
+            out = str(folder / quantization / f"{model}.apr")
             try:
                 apr.run("import", str(source), "--quantize", quantization, "-o", out)
                 made["imported"][model][quantization] = out
