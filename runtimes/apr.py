@@ -415,7 +415,8 @@ def main() -> int:
             return 1
         rows = [row.split("|")[:5] for row in committed.splitlines()]
         changed = [line for line in lines if line.split("|")[:5] not in rows]
-        print(*(f"not as docs/apr-status.md has it: {line}" for line in changed), sep="\n")
+        for line in changed:
+            print(f"not as docs/apr-status.md has it: {line}")
         return int(bool(changed))
     total = " | ".join(f"**{passed[origin]}/{judged[origin]}**" for origin in ORIGINS)
     head = " | ".join(f"apr {version}, files {of}" for of in ORIGINS.values())
