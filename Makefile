@@ -71,10 +71,15 @@ check-cross-runtime: uv ## every runtime of runtimes/runtimes.toml over every ce
 	for script in llamacpp transformers; do $(UV) run --script runtimes/$$script.py </dev/null || exit 1; done
 	cargo test --test runtimes -- --include-ignored
 
-apr: ## apr-cli at its pinned version, under target/apr (some 640 crates: long)
-	cargo install apr-cli --version $(APR) --locked --no-default-features --features inference,safetensors-compare --root target/apr
+# Built as a release is, without debug assertions, so that what is judged behaves as what users run; not optimised, as the tiny models do not
+# need it and the default settings do not end within two hours on two cores. One set of units for build scripts and program: what both need is built once.
+APR_PROFILE := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=none CARGO_INCREMENTAL=0
+
+apr: ## apr-cli at its pinned version, under target/apr (some 640 crates: long; a retry goes on where the last one ended)
+	$(APR_PROFILE) cargo install apr-cli --version $(APR) --locked --no-default-features --features inference,safetensors-compare --bin apr --root target/apr --target-dir target/apr/build
 
 check-apr: uv ## what apr answers to its own commands: writes docs/apr-status.md; CHECK=--check compares instead
+	$(UV) run --script runtimes/apr_control.py
 	test -x target/apr/bin/apr || $(MAKE) apr
 	cargo build -p ground-truth-harness --bin ground-truth
 	$(UV) run --script runtimes/apr.py $(CHECK)
