@@ -1,7 +1,7 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
 .PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power ticket report score \
-        train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp audit crash mutants mutants-tool mutants-control mutants-diff mutants-sample coverage ci recheck clean uv
+        train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp audit crash mutants mutants-tool mutants-control mutants-far mutants-diff mutants-sample coverage ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
 MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
@@ -17,7 +17,12 @@ MUTANTS_OUT := target/mutation
 MUTANTS_RUN := CARGO_TARGET_DIR="$(CURDIR)/$(MUTANTS_OUT)/build" PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants $(PACKAGES:%=-p %)
 # Most mutants die by the unit tests of their own package, in a tenth of the time: those come first, and every test for what survives them.
 MUTANTS_NEAR := sed -e '/^test_package/d' -e '/^additional_cargo_test_args/,/^]/c additional_cargo_test_args = ["--lib"]' mutants.toml
-MUTANTS_OF = sed 's/^/--re=/' $(MUTANTS_OUT)/$(1) | xargs -x -d '\n' sh -c '$(MUTANTS_RUN) $(2) "$$@" || test $$? -eq 2 -o $$? -eq 3' sh
+# $(1): the file of expressions that choose; $(2): the folder of the outcomes; $(3): other settings.
+define MUTANTS_OF
+	rm -rf $(MUTANTS_OUT)/$(2) && mkdir -p $(MUTANTS_OUT)/$(2)/mutants.out
+	$(MUTANTS_SAY) unchosen $(MUTANTS_OUT)/list.json $(MUTANTS_OUT)/$(1) > $(MUTANTS_OUT)/$(2)/mutants.out/previously_caught.txt
+	sed 's/^/--re=/' $(MUTANTS_OUT)/$(1) | xargs -x -d '\n' sh -c '$(MUTANTS_RUN) --iterate -o $(MUTANTS_OUT)/$(2) $(3) "$$@" || test $$? -eq 2 -o $$? -eq 3' sh
+endef
 MUTANTS_SAY := cargo run --quiet -p ground-truth-harness --example mutants --
 N ?= 300
 SEED ?= 1
@@ -168,12 +173,14 @@ mutants-sample: mutants-control ## N=300 mutants, stratified by the complexity o
 	$(MUTANTS_SAY) select $(MUTANTS_OUT)/list.json $(N) $(SEED) > $(MUTANTS_OUT)/sample.txt
 	test -s $(MUTANTS_OUT)/sample.txt
 	$(MUTANTS_NEAR) > $(MUTANTS_OUT)/near.toml
-	$(call MUTANTS_OF,sample.txt,--config $(MUTANTS_OUT)/near.toml -o $(MUTANTS_OUT)/near)
+	$(call MUTANTS_OF,sample.txt,near,--config $(MUTANTS_OUT)/near.toml)
 	$(MUTANTS_SAY) survivors $(MUTANTS_OUT)/near/mutants.out/outcomes.json $(MUTANTS_OUT)/sample.txt > $(MUTANTS_OUT)/survivors.txt
-	rm -rf $(MUTANTS_OUT)/far
-	test ! -s $(MUTANTS_OUT)/survivors.txt || $(call MUTANTS_OF,survivors.txt,-o $(MUTANTS_OUT)/far)
+	rm -rf $(MUTANTS_OUT)/far && if test -s $(MUTANTS_OUT)/survivors.txt; then $(MAKE) --no-print-directory mutants-far; fi
 	far=$(MUTANTS_OUT)/far/mutants.out/outcomes.json; \
 	$(MUTANTS_SAY) score $(MUTANTS_OUT)/near/mutants.out/outcomes.json$$(test ! -s $$far || echo ,$$far) 0.9 $(MUTANTS_OUT)/sample.txt
+
+mutants-far: # the second pass of a sample
+	$(call MUTANTS_OF,survivors.txt,far)
 
 mutants-diff: mutants-control ## mutants of the lines that differ from BASE=main; none may survive
 	git diff $(BASE)... > $(MUTANTS_OUT)/changed.diff

@@ -4,6 +4,7 @@
 //! mutants packages LIST.json PACKAGE...     every package has mutants, or exit code 1
 //! mutants select LIST.json N SEED           N mutants, stratified by complexity, as one regular expression a line
 //! mutants control OUTCOMES.json             the control came to what is known of it
+//! mutants unchosen LIST.json SAMPLE.txt       what cargo-mutants would run beside the sample
 //! mutants survivors OUTCOMES.json SAMPLE.txt  those of the sample that survived, as one regular expression a line: for a second pass, with every test
 //! mutants score OUTCOMES.json[,SECOND.json] [LEAST [SAMPLE.txt]]
 //!                                           the four counts and the score, of the sample alone where one is named; survivors become evidence;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["packages", list, packages @ ..] => packages_of(list, packages),
         ["select", list, n, seed] => select(list, n, seed),
+        ["unchosen", list, sample] => unchosen(list, sample),
         ["survivors", outcomes, sample] => survivors(outcomes, sample),
         ["control", outcomes] => control(outcomes),
         ["score", outcomes] => score(outcomes, None, None),
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
         ["score", outcomes, least, sample] => score(outcomes, Some(least), Some(sample)),
         ["coverage", export, least] => coverage(export, least),
         _ => {
-            Err("packages LIST PACKAGE..., select LIST N SEED, survivors OUTCOMES SAMPLE, control OUTCOMES, score OUTCOMES[,SECOND] [LEAST [SAMPLE]], or coverage EXPORT LEAST"
+            Err("packages LIST PACKAGE..., select LIST N SEED, unchosen LIST SAMPLE, survivors OUTCOMES SAMPLE, control OUTCOMES, score OUTCOMES[,SECOND] [LEAST [SAMPLE]], or coverage EXPORT LEAST"
                 .to_owned())
         }
     };
@@ -82,11 +84,22 @@ fn passes(outcomes: &str) -> Result<Vec<(Mutant, Fate)>, String> {
     }
 }
 
-/// cargo-mutants 27.1.0 runs every mutant that deletes a field of a struct, whatever it is told to choose.
 fn keep_chosen(mutants: &mut Vec<(Mutant, Fate)>, sample: &str) -> Result<(), String> {
     let chosen = text(sample)?;
     mutants.retain(|(mutant, _)| chosen.lines().any(|line| line == sample::expression(mutant)));
     Ok(())
+}
+
+/// cargo-mutants 27.1.0 runs every mutant that deletes a field of a struct, whatever it is told to choose or to leave out, but for those that it
+/// reads to have been caught before.
+fn unchosen(list: &str, sample: &str) -> Result<ExitCode, String> {
+    let chosen = text(sample)?;
+    for mutant in mutation::read_list(&text(list)?)? {
+        if mutant.name.contains(": delete field ") && !chosen.lines().any(|line| line == sample::expression(&mutant)) {
+            println!("{}", mutant.name);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn survivors(outcomes: &str, sample: &str) -> Result<ExitCode, String> {
