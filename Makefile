@@ -64,7 +64,7 @@ check-llamacpp: uv ## llama.cpp (xllamacpp) over every GGUF cell
 	cargo test --test runtimes -- --include-ignored ::llamacpp::
 
 check-cross-runtime: uv ## every runtime of runtimes/runtimes.toml over every cell that it declares
-	for script in llamacpp transformers; do $(UV) run --script runtimes/$$script.py </dev/null || exit 1; done
+	for asked in llamacpp.py "transformers.py safetensors"; do $(UV) run --script runtimes/$$asked </dev/null || exit 1; done
 	cargo test --test runtimes -- --include-ignored
 
 apr: ## apr-cli at its pinned version, under target/apr (some 640 crates: long)
