@@ -73,7 +73,7 @@ check-llamacpp: uv ## llama.cpp (xllamacpp) over every GGUF cell
 	cargo test --test runtimes -- --include-ignored ::llamacpp::
 
 check-cross-runtime: uv ## every runtime of runtimes/runtimes.toml over every cell that it declares
-	for script in llamacpp transformers; do $(UV) run --script runtimes/$$script.py </dev/null || exit 1; done
+	for asked in llamacpp.py "transformers.py safetensors"; do $(UV) run --script runtimes/$$asked </dev/null || exit 1; done
 	cargo test --test runtimes -- --include-ignored
 
 # Built as a release is, without debug assertions, so that what is judged behaves as what users run; not optimised, as the tiny models do not

@@ -184,7 +184,14 @@ enum Command {
         json: bool,
     },
     /// Answer for the engine what docs/adapter.md describes: requests on standard input, answers on standard output
-    Serve,
+    Serve {
+        /// How sums of products are computed: other correct implementations, for checks to be tried on
+        #[arg(long, value_enum, default_value_t = serve::Sums::Best)]
+        sums: serve::Sums,
+        /// Compute with so many threads where a request asks for one
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        threads: usize,
+    },
     /// Judge a runtime of runtimes/runtimes.toml or GROUND_TRUTH_RUNTIMES, and write what is red to its expectation file, which stays red
     /// until every entry holds the address of a report
     Baseline {
@@ -365,7 +372,7 @@ pub fn main() -> ExitCode {
         Command::Run { model, prompt, max_new_tokens, json } => run::run(&model, &prompt, max_new_tokens, json),
         Command::Inspect { model, json } => folder::inspect(&model, json),
         Command::Tensors { model, json } => folder::tensors(&model, json),
-        Command::Serve => serve::serve(),
+        Command::Serve { sums, threads } => serve::serve(sums, threads),
         Command::Baseline { runtime, only } => baseline::baseline(&runtime, only),
         Command::Ticket { run, split, format, gh } => {
             ticket::ticket(&ticket::Asked { run: run.as_deref(), split: split.as_deref(), json: format == TicketFormat::Json, gh })

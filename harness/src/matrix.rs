@@ -197,7 +197,7 @@ impl Matrix {
         }
         let all = if readable { cell.rows(checks) } else { Vec::new() };
         self.coverage.sampled += catalogue.saturating_sub(rows.len() + all.len());
-        for row in all.into_iter().filter(|row| capabilities.declares_ops(row.check.needs)) {
+        for row in all.into_iter().filter(|row| capabilities.declares_ops(&row.check.needs_in(&cell.form))) {
             let id = row.check.id;
             let row_name = match row.subject {
                 Subject::Cell => format!("{name}::{id}"),
@@ -327,10 +327,15 @@ mod tests {
         assert!(some.coverage.declared < whole.total);
         assert_eq!(some.rows.len(), some.coverage.declared);
         let of_needs = |row: &Row| match &row.task {
-            Task::Check { check, .. } => check.needs == [Op::Logits],
+            Task::Check { cell, check, .. } => check.needs_in(&some.cells[*cell].form) == [Op::Logits],
             _ => true,
         };
         assert!(some.rows.iter().all(of_needs));
+        // What a converted tensor has to be, only the container tells.
+        let tensors = Capabilities { ops: vec![Op::Tensors], ..all.clone() };
+        let tensors = Matrix::new(&roster(&fixture), &tensors);
+        let of_f_t1 = names(&tensors).into_iter().filter(|name| name.ends_with("::F-T1")).collect::<Vec<_>>();
+        assert_eq!(of_f_t1, ["a::safetensors::f32::native::F-T1"]);
         let other = Capabilities { architectures: vec!["mamba".into()], ..all };
         let none = Matrix::new(&roster(&fixture), &other);
         assert_eq!(none.coverage, Coverage { total: whole.total, ..Coverage::default() });

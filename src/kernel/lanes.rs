@@ -127,7 +127,7 @@ fn padded(tail: &[f32]) -> [f32; LANES] {
 
 /// The accumulators, the upper half added onto the lower until one is left.
 #[inline(always)]
-fn tree(lanes: [f32; LANES]) -> f32 {
+pub(super) fn tree(lanes: [f32; LANES]) -> f32 {
     let (mut eight, mut four) = ([0f32; 8], [0f32; 4]);
     for l in 0..8 {
         eight[l] = lanes[l] + lanes[l + 8];

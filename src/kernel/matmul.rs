@@ -7,7 +7,7 @@
 
 use super::lanes::{LANES, SIDE, dots, tile};
 use super::widen::{Float, widen};
-use super::{Isa, per_isa};
+use super::{Isa, Kind, per_isa};
 use crate::{Dtype, quant};
 
 /// Rows of activations that share one widening of the weights; at hidden size 256 they fit the first cache.
@@ -81,6 +81,11 @@ impl<'a> Weights<'a> {
         Weights { bytes, stored, layout, n_out, n_in }
     }
 
+    /// `(n_out, n_in)`.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.n_out, self.n_in)
+    }
+
     /// Rows `first..first + n`, one after another, where they can be used as they lie.
     #[inline(always)]
     fn in_place(&self, first: usize, n: usize) -> Option<&'a [f32]> {
@@ -147,6 +152,9 @@ pub fn matmul(isa: Isa, parallel: bool, w: Weights<'_>, x: &[f32], y: &mut [f32]
     }
     if w.n_in == 0 {
         return y.fill(0.0);
+    }
+    if let Kind::Other(order) = isa.0 {
+        return order.matmul(parallel, w, x, y);
     }
     let threads = if parallel && rows * w.n_in * w.n_out >= PARALLEL { rayon::current_num_threads() } else { 1 };
     if threads == 1 {

@@ -11,6 +11,7 @@ pub mod attention;
 mod lanes;
 pub mod matmul;
 pub mod norm;
+mod order;
 pub mod rope;
 pub mod softmax;
 pub mod widen;
@@ -18,9 +19,12 @@ pub mod widen;
 #[cfg(test)]
 pub(crate) mod seeds;
 
+use order::Order;
+
 /// The instructions that a kernel is compiled for. Which ones run changes the time and no bit of the answer.
 ///
-/// A value stands for instructions that this machine has: only [`Isa::all`] and [`Isa::best`] make one.
+/// A value stands for instructions that this machine has: only [`Isa::all`] and [`Isa::best`] make one. Three constants beside them, which
+/// neither of the two ever names, stand for other arithmetic on any machine: the answers are as correct, and their last bits others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(pub(crate) Kind);
 
@@ -31,11 +35,21 @@ pub(crate) enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    Other(Order),
 }
 
 impl Isa {
     /// What every machine of the compilation target has.
     pub const PORTABLE: Isa = Isa(Kind::Portable);
+
+    /// Products and sums fused into one rounding, for bounds to be tried on. Slow.
+    pub const FUSED: Isa = Isa(Kind::Other(Order::Fused));
+
+    /// Sums of products from the last to the first, for bounds to be tried on. Slow.
+    pub const REVERSED: Isa = Isa(Kind::Other(Order::Reversed));
+
+    /// Sums of products one after the other, for bounds to be tried on. Slow, and the least accurate of all.
+    pub const SEQUENTIAL: Isa = Isa(Kind::Other(Order::Sequential));
 
     /// The fastest instructions of this machine.
     pub fn best() -> Isa {
@@ -96,7 +110,7 @@ macro_rules! per_isa {
                 $body($($arg),*)
             }
             match isa.0 {
-                $crate::kernel::Kind::Portable => $body($($arg),*),
+                $crate::kernel::Kind::Portable | $crate::kernel::Kind::Other(_) => $body($($arg),*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` of this kind is made by `Isa` alone, after it detected AVX2.
                 $crate::kernel::Kind::Avx2 => unsafe { avx2($($arg),*) },

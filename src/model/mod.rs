@@ -54,6 +54,7 @@ pub struct Model {
     network: Arc<dyn Network>,
     owner: Owner,
     pool: Option<Arc<rayon::ThreadPool>>,
+    isa: Isa,
 }
 
 /// The positions that logits are wanted for.
@@ -130,7 +131,7 @@ impl Model {
     fn assemble(config: Config, tensors: &Tensors) -> Result<Model> {
         let network: Arc<dyn Network> = network::load(&config, tensors)?.into();
         let owner = Owner { instance: new_instance(), n_layers: config.n_layers, width: config.n_kv_heads * config.head_dim };
-        Ok(Model { config, network, owner, pool: None })
+        Ok(Model { config, network, owner, pool: None, isa: Isa::best() })
     }
 
     /// The configuration.
@@ -147,11 +148,18 @@ impl Model {
         self
     }
 
+    /// Computes by these instructions, where it would take the fastest of the machine.
+    #[must_use]
+    pub fn computed_by(mut self, isa: Isa) -> Model {
+        self.isa = isa;
+        self
+    }
+
     /// The same weights, read and checked once, and another number of threads. A cache of the one is none of the other's.
     #[must_use]
     pub fn sharing_weights(&self, n: usize) -> Model {
         let owner = Owner { instance: new_instance(), ..self.owner };
-        Model { config: self.config.clone(), network: Arc::clone(&self.network), owner, pool: None }.with_threads(n)
+        Model { config: self.config.clone(), network: Arc::clone(&self.network), owner, pool: None, isa: self.isa }.with_threads(n)
     }
 
     /// A cache with nothing in it, for this model alone.
@@ -215,7 +223,7 @@ impl Model {
         mut observer: Option<&mut dyn Observer>,
         parallel: bool,
     ) -> Vec<Logits> {
-        let compute = Compute { isa: Isa::best(), parallel };
+        let compute = Compute { isa: self.isa, parallel };
         let vocab = self.config.vocab_size;
         let mut answers: Vec<Logits> = batch.iter().map(|_| Logits { n: 0, vocab, values: Vec::new() }).collect();
         let mut done = vec![0; batch.len()];

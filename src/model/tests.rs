@@ -181,6 +181,31 @@ fn chunks_steps_batches_and_threads_do_not_change_a_bit() {
 }
 
 #[test]
+fn other_arithmetic_gives_other_bits_of_the_same_answer_and_one_answer_each() {
+    for config in [config(Architecture::Llama), config(Architecture::Qwen2), config(Architecture::Gpt2)] {
+        let whole = all(&model(&config, Dtype::F32), &IDS).values;
+        assert_eq!(bits(&all(&model(&config, Dtype::F32).computed_by(Isa::PORTABLE), &IDS).values), bits(&whole), "{config:?}");
+        let mut answers = vec![bits(&whole)];
+        for isa in [Isa::FUSED, Isa::REVERSED, Isa::SEQUENTIAL] {
+            let model = model(&config, Dtype::F32).computed_by(isa);
+            let other = all(&model, &IDS).values;
+            let mut cache = model.new_cache();
+            let steps = IDS.chunks(1).flat_map(|id| model.forward(id, &mut cache, Positions::All).unwrap().values);
+            assert_eq!(bits(&steps.collect::<Vec<f32>>()), bits(&other), "{isa:?} step by step: {config:?}");
+            assert_eq!(bits(&all(&model.sharing_weights(3), &IDS).values), bits(&other), "{isa:?} on threads: {config:?}");
+            let square = |v: f32| f64::from(v) * f64::from(v);
+            let apart: f64 = whole.iter().zip(&other).map(|(a, b)| square(a - b)).sum();
+            let relative = (apart / whole.iter().map(|v| square(*v)).sum::<f64>()).sqrt();
+            assert!(relative > 0.0 && relative <= 1e-6, "{isa:?}: relative RMS {relative:e}: {config:?}");
+            answers.push(bits(&other));
+        }
+        answers.sort();
+        answers.dedup();
+        assert_eq!(answers.len(), 4, "{config:?}");
+    }
+}
+
+#[test]
 fn requests_longer_than_a_pass_are_cut_without_a_trace() {
     let config = Config { n_ctx: 700, ..config(Architecture::Llama) };
     let model = model(&config, Dtype::F32);

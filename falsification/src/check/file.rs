@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Breadth, Case, Check, Judged, Per, ask, stored};
+use crate::form::Form;
 use crate::golden::TensorEntry;
 use crate::observation::{Answers, Op, TensorRow};
 use crate::verdict::{Owner, Place, Verdict};
@@ -42,6 +43,12 @@ pub(super) const CHECKS: &[Check] = &[
         judge: inspect,
     },
 ];
+
+/// What a check of this file asks in this column besides what it always needs: the type that a tensor of a converted model has to show is the one
+/// that its file stores, which only a reader of the file can tell.
+pub(super) fn needs_besides(id: &str, form: &Form) -> &'static [Op] {
+    if id == "F-T1" && !form.primary { &[Op::Container] } else { &[] }
+}
 
 fn place(tensor: &str) -> Place {
     Place { tensor: Some(tensor.to_owned()), ..Place::default() }

@@ -157,7 +157,7 @@ pub struct Check {
     pub per: Per,
     /// In which cells it is listed.
     pub breadth: Breadth,
-    /// The ops that a runtime must declare for the check to be listed.
+    /// The ops that a runtime must declare for the check to be listed in any column. [`Check::needs_in`] is all that it asks in one.
     pub needs: &'static [Op],
     /// Keys of its bounds in `tolerances.toml`; none where it is exact.
     pub bounds: &'static [&'static str],
@@ -183,6 +183,12 @@ impl Check {
     /// Such a row is listed with the reason, and counted.
     pub fn undecided(&self, scope: &Scope, prompt: Option<&PromptEntry>) -> Option<&'static str> {
         quantized::undecided(self.id, scope, prompt)
+    }
+
+    /// The ops that a runtime must declare for the check to be listed in this column: what it always asks, and what only the column makes it
+    /// ask.
+    pub fn needs_in(&self, form: &Form) -> Vec<Op> {
+        [self.needs, file::needs_besides(self.id, form)].concat()
     }
 
     /// Whether it compares without a bound: equal or not.

@@ -15,7 +15,7 @@ type Answered = Result<Answer, Failure>;
 type Tamper = fn(&Question, Answered) -> Answered;
 
 /// Every trial of a check on the fixture.
-fn verdicts(fixture: &Fixture, check: &Check, tamper: Tamper) -> Vec<(String, Verdict)> {
+fn verdicts(fixture: &Fixture, check: &Check, tamper: impl Fn(&Question, Answered) -> Answered) -> Vec<(String, Verdict)> {
     let fake = Fake { fixture, tamper };
     let scope = fixture.scope();
     let judge =
@@ -91,6 +91,23 @@ fn every_check_is_green_on_right_answers() {
             assert!(verdict.is_green(), "{}::{trial}: {verdict:#?}", check.id);
             assert!(verdict.compared > 0, "{}::{trial}", check.id);
             assert_eq!(verdict.claim, check.sentence);
+        }
+    }
+}
+
+/// A row is listed by what the check needs: a runtime that declares no more is not asked what it cannot answer.
+#[test]
+fn no_check_asks_what_it_does_not_need() {
+    for fixture in &columns() {
+        for check in all() {
+            let needs = check.needs_in(&fixture.form);
+            let declared = |question: &Question, answer| {
+                let op = question.op();
+                if needs.contains(&op) { answer } else { Err(Failure::Unsupported { op }) }
+            };
+            for (trial, verdict) in verdicts(fixture, check, declared) {
+                assert!(verdict.is_green(), "{}::{trial} in {:?}: {verdict:#?}", check.id, fixture.form);
+            }
         }
     }
 }

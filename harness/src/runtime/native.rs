@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ground_truth::chat::{ChatTemplate, Clock, Conversation};
+use ground_truth::kernel::Isa;
 use ground_truth::sample::{self, History, Params};
 use ground_truth::{Architecture, Checkpoint, Error, KvCache, Model, Sequence, Tokenizer, generate, sketch};
 use ground_truth_falsification::observation::Exact;
@@ -20,6 +21,9 @@ use super::{
 /// The engine, reading artifacts from disk or answering from one checkpoint in memory.
 pub struct NativeRuntime {
     checkpoint: Option<Checkpoint>,
+    isa: Isa,
+    /// With how many threads it computes where it is asked to with one.
+    threads: usize,
     loaded: Mutex<HashMap<(PathBuf, usize), Weak<Loaded>>>,
 }
 
@@ -36,12 +40,19 @@ struct Loaded {
 impl NativeRuntime {
     /// The engine, reading each artifact from its path.
     pub fn new() -> Self {
-        Self { checkpoint: None, loaded: Mutex::default() }
+        Self { checkpoint: None, isa: Isa::best(), threads: 1, loaded: Mutex::default() }
     }
 
     /// The engine, answering from `checkpoint` whatever the artifact's path is.
     pub fn with_checkpoint(checkpoint: Checkpoint) -> Self {
         Self { checkpoint: Some(checkpoint), ..Self::new() }
+    }
+
+    /// The engine, computing by these instructions, and with so many threads where it is asked to with one: answers as correct as its
+    /// own, for checks to be tried on.
+    #[must_use]
+    pub fn computing_by(self, isa: Isa, threads: usize) -> Self {
+        Self { isa, threads, ..self }
     }
 
     fn loaded(&self, path: &Path, threads: usize) -> Result<Arc<Loaded>, Error> {
@@ -72,7 +83,7 @@ impl NativeRuntime {
             Some(checkpoint) => checkpoint.clone(),
             None => Checkpoint::open(path)?,
         };
-        let model = Model::from_checkpoint(&checkpoint)?.with_threads(threads);
+        let model = Model::from_checkpoint(&checkpoint)?.computed_by(self.isa).with_threads(threads);
         let tokenizer = match &checkpoint.tokenizer {
             Some(bytes) => Some(Tokenizer::from_bytes(bytes, &checkpoint.tokenizer_file())?),
             None => None,
@@ -118,6 +129,7 @@ impl Runtime for NativeRuntime {
     }
 
     fn load(&self, artifact: &Artifact, threads: usize) -> Result<Box<dyn Session>, Failure> {
+        let threads = if threads == 1 { self.threads } else { threads };
         let loaded = self.loaded(&artifact.path, threads).map_err(refused)?;
         Ok(Box::new(NativeSession(loaded)))
     }
