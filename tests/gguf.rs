@@ -114,6 +114,7 @@ fn drawn(seed: u64, n: usize) -> Vec<f32> {
 }
 
 /// A model of one's own: the tensors that the configuration needs, with numbers drawn.
+#[expect(clippy::too_many_lines, reason = "tensor by tensor")]
 fn model(config: Json) -> Checkpoint {
     let Json::Object(map) = config else { panic!("an object is due") };
     let config = Config::parse(&map, None, Path::new("config.json")).unwrap();

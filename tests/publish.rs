@@ -156,6 +156,7 @@ fn the_calls_are_in_the_order_of_the_protocol() {
 
 /// Ends the run after every number of calls, and fails every call with EIO and ENOSPC, with and without an old file at the destination.
 #[test]
+#[expect(clippy::cognitive_complexity, reason = "every assertion counts as a branch")]
 fn a_run_that_fails_at_any_call_leaves_the_destination_absent_old_or_complete() {
     for format in FORMATS {
         let bench = Bench::new(format);
@@ -258,6 +259,7 @@ fn only_what_is_abandoned_of_the_same_destination_is_swept() {
 
 #[test]
 #[cfg(unix)]
+#[expect(clippy::cognitive_complexity, reason = "every assertion counts as a branch")]
 fn what_is_in_the_way_is_refused_and_stays() {
     use std::os::unix::fs::symlink;
     for format in FORMATS {
@@ -342,6 +344,7 @@ fn permissions_are_those_of_the_mask_or_of_the_old_file() {
 /// Every reason that a conversion can be refused for, raised by a request, a source or a disk that earns it.
 #[test]
 #[cfg(unix)]
+#[expect(clippy::too_many_lines, reason = "a request for each reason")]
 fn every_reason_is_raised() {
     let mut raised: Vec<&str> = Vec::new();
     let mut raise = |error: ground_truth::Error| {

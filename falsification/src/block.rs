@@ -79,6 +79,7 @@ fn q3_scale(scales: &[u8], j: usize) -> i32 {
 }
 
 /// Element `i` of one block. The block has as many bytes as [`size`] says.
+#[expect(clippy::too_many_lines, reason = "an arm for each block type, as its layout is written down")]
 fn element(dtype: &str, b: &[u8], i: usize) -> f32 {
     let at = |k: usize| f32::from(b[k] as i8);
     match dtype {

@@ -340,6 +340,7 @@ impl Refusal {
 }
 
 /// Runs the command line of this process.
+#[expect(clippy::too_many_lines, reason = "an arm for each command")]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

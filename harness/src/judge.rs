@@ -126,6 +126,7 @@ pub struct Answer<'a> {
 ///
 /// # Errors
 /// [`Unjudged`] where there is no model folder, a golden that was named is absent or unreadable, or no row is left.
+#[expect(clippy::too_many_lines, reason = "from a request to a run, in the order in which it is put together")]
 pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unjudged> {
     let begin = Instant::now();
     let of_variable = || Deadlines::from_env().map_err(|message| unjudged(message, "set the variable to a number of seconds, or unset it"));

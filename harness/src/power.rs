@@ -123,6 +123,7 @@ impl Finding {
 }
 
 /// Runs the power tests, as the whole body of a test target with `harness = false`.
+#[expect(clippy::too_many_lines, reason = "the body of a test target, from its arguments to its exit code")]
 pub fn main() -> ExitCode {
     let begin = Instant::now();
     let mut arguments = Arguments::from_args();

@@ -214,6 +214,7 @@ impl Reader<'_> {
         models
     }
 
+    #[expect(clippy::too_many_lines, reason = "each way in which a folder of goldens can be wrong, in the order in which it is met")]
     fn goldens(&mut self, settings: &Settings) -> BTreeMap<String, GoldenFolder> {
         let mut found = Vec::new();
         let golden = self.workspace.golden();

@@ -167,6 +167,7 @@ struct Bench {
 }
 
 /// Judges the rows that `arguments` select, of each runtime in its turn. `target` is the test target that a command to reproduce names.
+#[expect(clippy::too_many_lines, reason = "the body of a test target, from its arguments to its conclusion")]
 pub fn run(mut arguments: Arguments, runtimes: Vec<OnTrial>, target: &str) -> Conclusion {
     let begin = Instant::now();
     let workspace = Workspace::from_env();

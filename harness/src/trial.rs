@@ -278,6 +278,7 @@ impl Laboratory {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "what a check is given, piece by piece, and its verdict")]
     fn check(
         &self,
         cell: usize,

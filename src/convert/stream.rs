@@ -261,6 +261,7 @@ impl Job<'_> {
     }
 
     /// The values in the order that is due, in pieces of whole blocks: `take` is told the first element's place.
+    #[expect(clippy::too_many_lines, reason = "an arm for each way in which values come, all of them here")]
     fn values(&self, take: &mut dyn FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
         let mut pending: Vec<f32> = Vec::new();
         let mut first = 0;

@@ -2,6 +2,7 @@
 
 /// What `bytes` (the beginning of a file) look like, if it is something well known that is neither safetensors nor JSON. The
 /// answer reads after "is".
+#[expect(clippy::cognitive_complexity, reason = "one signature after another")]
 pub(crate) fn sniff(bytes: &[u8]) -> Option<&'static str> {
     let text = bytes.trim_ascii_start();
     let starts = |magic: &[u8]| bytes.starts_with(magic);

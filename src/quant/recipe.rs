@@ -209,6 +209,7 @@ impl Mix<'_> {
     }
 
     /// Before the rows are looked at.
+    #[expect(clippy::cognitive_complexity, reason = "llama.cpp's choice, rule by rule")]
     fn chosen(&self, part: Part, name: &str, shape: &[usize]) -> Dtype {
         let named = self.recipe.named();
         let first_eighth = |i: usize| i < self.n_layers / 8;

@@ -125,6 +125,7 @@ fn oracle() -> Oracle {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "every field of a golden, once")]
 fn prompt_golden(name: &str, category: &str, text: &str, ids: Vec<u32>, max_new_tokens: usize, full: bool) -> PromptGolden {
     let stop_at_eos = category != "edge";
     let (new, stop) = greedy(&ids, max_new_tokens, stop_at_eos, oracle_row);
@@ -312,6 +313,7 @@ impl Fixture {
     }
 
     /// A column of it.
+    #[expect(clippy::too_many_lines, reason = "every field of a model and its golden, once")]
     pub(super) fn of(form: Form) -> Self {
         let prompts = vec![
             prompt_golden("canary", "canary", "Hi there", encode("Hi there", true), 8, false),
@@ -470,6 +472,7 @@ impl Fixture {
 }
 
 /// What a runtime that is right answers.
+#[expect(clippy::too_many_lines, reason = "an arm for each question")]
 pub(super) fn right_answer(fixture: &Fixture, question: &Question) -> Result<Answer, Failure> {
     let refuse = |message: String| Err(Failure::Refused { kind: "request".to_owned(), message });
     let ids: &[u32] = match question {

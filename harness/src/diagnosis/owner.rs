@@ -111,6 +111,7 @@ pub(super) fn values_hold(records: &[&Record]) -> Option<bool> {
 }
 
 /// The owner, and why.
+#[expect(clippy::too_many_lines, reason = "the rules in the order in which they are asked, the first that knows decides")]
 pub(super) fn of(records: &[&Record], siblings: &[&Record], near: &[(f64, &Known)], located: bool) -> (String, Vec<String>) {
     let red: Vec<&Record> = records.iter().copied().filter(|record| is_red(record) && !record.behind_gate).collect();
     let Some(first) = red.first().copied().or_else(|| records.iter().copied().find(|record| is_red(record))) else {

@@ -134,6 +134,7 @@ fn across(bits: f64) -> f64 {
     LEFT + (bits.log2() - 1.0) / 4.2 * (WIDTH - LEFT - RIGHT)
 }
 
+#[expect(clippy::too_many_lines, reason = "one drawing, from its frame to its points")]
 fn chart(out: &mut String, panel: &Panel, points: &[Point], series: &BTreeMap<&str, usize>) {
     let _ = write!(
         out,

@@ -16,6 +16,7 @@ pub(super) fn mark(verdict: usize) -> String {
 }
 
 /// Verdict, counts and circumstances.
+#[expect(clippy::too_many_lines, reason = "one piece of HTML, from its top to its end")]
 pub(super) fn head(out: &mut String, findings: &Findings) {
     let tally = findings.tally();
     let (sign, class, word) = match (findings.is_green(), tally.judged()) {

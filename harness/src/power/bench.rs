@@ -279,6 +279,7 @@ impl Bench {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "one trial, from its observations to its finding")]
     fn judge(&self, check: &'static Check) -> Result<Judged, String> {
         let opened = self.bed.open()?;
         let live = self.live(&opened)?;

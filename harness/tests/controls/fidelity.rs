@@ -46,6 +46,7 @@ fn the_engine_over_the_protocol_is_the_engine_in_process() {
 }
 
 /// Asks both the same, and compares.
+#[expect(clippy::too_many_lines, clippy::cognitive_complexity, reason = "one question after another, each with its assertions")]
 fn answer_alike(name: &str, pair: &mut [Box<dyn Session>; 2]) {
     fn both<T>(pair: &mut [Box<dyn Session>; 2], ask: impl Fn(&mut dyn Session) -> T) -> (T, T) {
         let [ours, theirs] = pair;

@@ -41,6 +41,7 @@ type Answer<T = Value> = Result<T, String>;
 
 impl Browser {
     /// Starts it, with an empty profile.
+    #[expect(clippy::too_many_lines, reason = "a browser from its profile to its first page")]
     pub fn start(program: &Path) -> Answer<Self> {
         let profile = tempfile::tempdir().map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("failed to start {}: {error}", program.display());

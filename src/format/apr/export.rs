@@ -63,6 +63,7 @@ pub fn export_metadata(
 
 /// The `tokenizer.*` fields of a `tokenizer.json`. Merges whose left half has a space in it have no spelling here; they are left out, all of
 /// them, so that a reader finds none rather than some.
+#[expect(clippy::too_many_lines, reason = "field by field, as the format lists them")]
 pub(super) fn tokenizer_fields(file: &Map<String, Value>, config: &Config) -> Checked<Map<String, Value>> {
     let model = match file.get("model") {
         Some(Value::Object(model)) => model,

@@ -214,6 +214,7 @@ fn decimal(value: &Value) -> Option<f64> {
 }
 
 /// The fields of `config.json` that the file states. `factors` are those of `rope_freqs.weight`, if it is there.
+#[expect(clippy::too_many_lines, reason = "field by field, as config.json lists them")]
 pub(super) fn config(keys: Keys, tensors: &[TensorInfo], factors: Option<&[f32]>) -> Checked<Map<String, Json>> {
     let has = |name: &str| tensors.iter().any(|info| info.name == name);
     let ends = |ends: &[&str]| tensors.iter().any(|info| ends.iter().any(|end| info.name.ends_with(end)));
