@@ -38,7 +38,7 @@ const CHECKS: [&str; 15] = [
 
 /// Checks that hold a file against the folder that it was made of, or against itself. Where a file is on trial the folder's own answers
 /// stand in for an oracle's, and these are no comparison of a runtime with its own words: two files are compared.
-const OF_FILES: [&str; 26] = [
+const OF_FILES: [&str; 29] = [
     "F-T1",
     "INSPECT",
     "F-RS6-ids",
@@ -46,6 +46,9 @@ const OF_FILES: [&str; 26] = [
     "F-P4-decode",
     "F-E3-encode",
     "F-E3-decode",
+    "F-RS6-vocabulary",
+    "F-P4-vocabulary",
+    "CHAT-own",
     "C1",
     "C2",
     "C3",

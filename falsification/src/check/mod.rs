@@ -23,6 +23,7 @@ mod causal;
 mod chat;
 mod container;
 mod conversion;
+mod counterpart;
 mod cross;
 mod distribution;
 mod drift;
@@ -221,6 +222,7 @@ pub fn all() -> &'static [Check] {
             conversion::CHECKS,
             tokens::CHECKS,
             chat::CHECKS,
+            counterpart::CHECKS,
             shape::CHECKS,
             logits::CHECKS,
             distribution::CHECKS,

@@ -189,7 +189,7 @@ const WRONG: &[(&str, Tamper, Op, &[&str])] = &[
     ("no text", |_, a| chat(a, |text, _| text.clear()), Op::Chat, &["CHAT-ids", "CHAT-refusal"]),
     ("bos twice", |_, a| chat(a, |_, ids| ids.insert(0, ids[0])), Op::Chat, &["CHAT", "CHAT-refusal"]),
     ("no chat ids", |_, a| chat(a, |_, ids| ids.clear()), Op::Chat, &["CHAT", "CHAT-refusal"]),
-    ("a refusal swallowed", |_, a| a.or_else(|_| Ok(Answer::Chat { text: String::new(), ids: Vec::new() })), Op::Chat, &["CHAT", "CHAT-ids"]),
+    ("a refusal swallowed", |_, a| a.or_else(|_| Ok(Answer::Chat { text: String::new(), ids: Vec::new() })), Op::Chat, &["CHAT", "CHAT-ids", "CHAT-own"]),
     ("no stages", |_, a| a.map(|x| if let Answer::Sketch(_) = x { Answer::Sketch(Vec::new()) } else { x }), Op::Sketch, &[]),
     ("a stage missing", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.pop(); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),
     ("a stage too many", |_, a| a.map(|x| if let Answer::Sketch(mut s) = x { s.push(s[0].clone()); Answer::Sketch(s) } else { x }), Op::Sketch, &[]),

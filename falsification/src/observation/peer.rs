@@ -19,6 +19,8 @@ pub enum Peer {
     },
     /// The very same artifact, read by the engine of this repository.
     Engine,
+    /// The artifact's values under the published model's configuration, computed by the engine of this repository.
+    Values,
     /// The artifact converted again from the same source.
     Again,
     /// The artifact read, and written again in its own format, no tensor changing its type.
@@ -36,6 +38,7 @@ impl fmt::Display for Peer {
             Peer::Source => f.write_str("the model as published"),
             Peer::Column { format, quantization } => write!(f, "the {format} {quantization} artifact"),
             Peer::Engine => f.write_str("the engine on the same artifact"),
+            Peer::Values => f.write_str("the artifact's values under the published configuration"),
             Peer::Again => f.write_str("the artifact converted again"),
             Peer::Rewritten => f.write_str("the artifact written again"),
             Peer::Requantized => f.write_str("the artifact quantized again"),

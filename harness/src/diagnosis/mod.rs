@@ -74,13 +74,23 @@ pub fn of_run(records: &[Record]) -> Vec<Finding> {
     }
     let model = |cell: &str| cell.split("::").next().map(str::to_owned);
     let red = cells.iter().filter(|(_, records)| records.iter().any(|record| record.is_red() && !record.is_halted()));
-    red.map(|(cell, own)| {
+    let judged = red.map(|(cell, own)| {
         let others = cells.iter().filter(|(other, _)| *other != cell && model(other) == model(cell));
         let siblings: Vec<&Record> = others.flat_map(|(_, records)| records.iter().copied()).collect();
         Finding { cell: (*cell).to_owned(), diagnosis: of_cell(own, &siblings) }
-    })
-    .collect()
+    });
+    // A model that is refused before its rows can be listed has no cell.
+    let unlisted = records.iter().filter(|record| record.is_red() && record.axes.is_none()).filter_map(|record| {
+        let at = record.name.find(UNLISTED)?;
+        let (owner, why) = owner::gate_owner(record);
+        let cell = record.name[at + UNLISTED.len()..].to_owned();
+        Some(Finding { cell, diagnosis: Diagnosis { owner, why, ..Diagnosis::default() } })
+    });
+    judged.chain(unlisted).collect()
 }
+
+/// What stands before a model's name where its rows could not be listed.
+const UNLISTED: &str = "model::";
 
 /// The name of a row's cell: what stands before its check.
 fn cell_of<'a>(name: &'a str, check: &str) -> &'a str {

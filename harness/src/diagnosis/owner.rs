@@ -31,9 +31,9 @@ enum About {
 /// Ids, or beginnings of ids, of the checks that are not about numbers.
 const ABOUT: [(About, &[&str]); 6] = [
     (About::Gate, &[matrix::GATE, matrix::CONVERSION]),
-    (About::Tokens, &["F-RS6-", "F-E3-", "F-P4-decode"]),
+    (About::Tokens, &["F-RS6-", "F-E3-", "F-P4-"]),
     (About::Chat, &["CHAT", "CHAT-"]),
-    (About::Config, &["INSPECT", "V2", matrix::LIST]),
+    (About::Config, &["INSPECT", "V2", "V2-", matrix::LIST]),
     (
         About::File,
         &[
@@ -103,6 +103,9 @@ fn is_red(record: &Record) -> bool {
 /// The check that holds the digest of every value against the model's.
 const VALUES: &str = "F-P2";
 
+/// The check that computes with the artifact's values under the published configuration: whatever else is wrong, its settings are.
+const SETTINGS: &str = "V2-settings";
+
 /// Whether every value of the artifact is the model's, bit for bit; none where nobody looked.
 pub(super) fn values_hold(records: &[&Record]) -> Option<bool> {
     let mut looked = records.iter().filter(|record| check_of(record) == VALUES && !record.behind_gate).peekable();
@@ -132,6 +135,14 @@ pub(super) fn of(records: &[&Record], siblings: &[&Record], near: &[(f64, &Known
         );
     }
     let checks: BTreeSet<&str> = red.iter().map(|record| check_of(record)).collect();
+    if checks.contains(SETTINGS) {
+        return said(
+            "config",
+            format!(
+                "its own values answer otherwise under the published configuration ({SETTINGS}): what is wrong is a setting, or how it was read"
+            ),
+        );
+    }
     let groups: BTreeSet<About> = checks.iter().map(|check| about(check)).collect();
     let wrong_numbers = checks.iter().any(|check| is_arithmetic(check));
     let list = |wanted: About| checks.iter().filter(|check| about(check) == wanted).copied().collect::<Vec<_>>().join(", ");
@@ -139,6 +150,13 @@ pub(super) fn of(records: &[&Record], siblings: &[&Record], near: &[(f64, &Known
         return said(
             "tokenizer",
             format!("rows about text and ids are red ({}), and no logits that were computed from given ids are wrong", list(About::Tokens)),
+        );
+    }
+    // A text whose ids are not the oracle's is predicted otherwise, and its rows say so themselves.
+    if !wrong_numbers && red.iter().all(|record| record.owner == "tokenizer") {
+        return said(
+            "tokenizer",
+            "every red row is about texts whose ids are others, and no logits that were computed from given ids are wrong".to_owned(),
         );
     }
     if groups == BTreeSet::from([About::Chat]) {
@@ -187,8 +205,8 @@ fn looks_like_a_setting(near: &[(f64, &Known)], located: bool) -> bool {
     settings > values
 }
 
-/// A gate's own reason names the file, where one is wrong.
-fn gate_owner(gate: &Record) -> (String, Vec<String>) {
+/// A gate's own reason names the file, where one is wrong; so does the refusal of a model that has no golden and whose rows could not be listed.
+pub(super) fn gate_owner(gate: &Record) -> (String, Vec<String>) {
     let says = |word: &str| gate.observed.contains(word);
     let (owner, why) = if gate.owner == "golden" {
         ("golden", "the golden itself does not hold together")
@@ -196,6 +214,8 @@ fn gate_owner(gate: &Record) -> (String, Vec<String>) {
         ("runtime", "the runtime did not survive loading")
     } else if says("generation_config.json") || says("config.json") && !says("tokenizer_config.json") {
         ("config", "the gate is closed over the configuration")
+    } else if says("key `") && !says("key `tokenizer.") {
+        ("config", "the gate is closed over what the header says")
     } else if says("tokenizer") || says("vocab.json") || says("merges.txt") {
         ("tokenizer", "the gate is closed over the tokenizer's files")
     } else {

@@ -115,6 +115,37 @@ fn a_gate_names_its_file() {
     assert_eq!(owner("testdata/models/m/tokenizer_config.json: altered", "file"), "tokenizer");
     assert_eq!(owner("testdata/models/m/model.safetensors: altered", "file"), "file");
     assert_eq!(owner("golden/m/index.json: altered", "golden"), "golden");
+    let refused = |key: &str| owner(&format!("loading failed: refused (gguf): m.gguf: key `{key}` is u32 4"), "file");
+    assert_eq!(refused("llama.rope.dimension_count"), "config");
+    assert_eq!(refused("tokenizer.ggml.token_type"), "tokenizer");
+}
+
+#[test]
+fn a_model_that_is_refused_before_its_rows_are_listed_has_an_owner() {
+    let refused = |observed: &str| {
+        let mut record = row(PUBLISHED, "F-G1", &Found::Killed);
+        (record.axes, record.owner) = (None, "file".to_owned());
+        (record.name, record.observed) = ("matrix::model::m".to_owned(), observed.to_owned());
+        of_run(&[record])
+    };
+    let found = refused("refused (model): m/model.safetensors: tensor `model.norm.weight`: shape [32], the configuration asks for [64]");
+    assert_eq!((found.len(), found[0].cell.as_str(), found[0].diagnosis.owner.as_str()), (1, "m", "file"));
+    assert_eq!(refused("refused (config): m/config.json: field `attn_factor` is not known")[0].diagnosis.owner, "config");
+}
+
+#[test]
+fn settings_are_told_from_values_and_texts_from_logits() {
+    let file = "m::gguf::q8_0@mine.gguf::native";
+    let others = ["F-T1", "INSPECT", "F-RS6-ids", "F-P4-decode", "C1", "C2"];
+    assert_eq!(diagnosis_of(&rows(file, &["V2-settings", "F-G3-types", "PPL-quantized"], &others), &[]).owner, "config");
+    let mut records = rows(file, &["PPL"], &others);
+    let own = |records: &mut Vec<Record>, owner: &str| {
+        records.iter_mut().filter(|record| !record.is_green()).for_each(|record| record.owner = owner.to_owned());
+    };
+    own(&mut records, "tokenizer");
+    assert_eq!(diagnosis_of(&records, &[]).owner, "tokenizer");
+    own(&mut records, "kernel");
+    assert_ne!(diagnosis_of(&records, &[]).owner, "tokenizer");
 }
 
 #[test]

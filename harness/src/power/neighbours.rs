@@ -116,6 +116,11 @@ impl Neighbours {
                 (&self.artifact.path, vec![Step { format, types: Types::KeptOrF32 }, own])
             }
             Peer::Engine => return Ok(Arc::new(Neighbour::new(self.artifact.clone(), None))),
+            Peer::Values => {
+                let engine = NativeRuntime::with_settings_of(&self.artifact.path, &self.street.model)?;
+                let sessions = Sessions::new(Arc::new(engine), self.artifact.clone(), DEADLINES);
+                return Ok(Arc::new(Neighbour { sessions, memory: Memory::default(), _folder: None }));
+            }
             Peer::Source | Peer::Column { .. } => return Err(refused("is made for all benches together")),
         };
         let (path, folder) = convert(source, steps)?;

@@ -55,6 +55,17 @@ impl NativeRuntime {
         Self { isa, threads, ..self }
     }
 
+    /// The engine, answering from the values of `artifact` under the configuration of `published`.
+    ///
+    /// # Errors
+    ///
+    /// That one of the two is refused.
+    pub fn with_settings_of(artifact: &Path, published: &Path) -> Result<Self, Failure> {
+        let values = Checkpoint::open(artifact).map_err(refused)?;
+        let settings = Checkpoint::open(published).map_err(refused)?;
+        Ok(Self::with_checkpoint(Checkpoint { tensors: values.tensors, ..settings }))
+    }
+
     fn loaded(&self, path: &Path, threads: usize) -> Result<Arc<Loaded>, Error> {
         let key = (path.to_path_buf(), threads);
         let find = |loaded: &HashMap<_, Weak<Loaded>>| loaded.get(&key).and_then(Weak::upgrade);

@@ -10,7 +10,8 @@ use super::open::OpenCell;
 use crate::cell::Origin;
 use crate::column::Column;
 use crate::make::{self, Step, Types, Way};
-use crate::runtime::{Artifact, Format};
+use crate::runtime::native::NativeRuntime;
+use crate::runtime::{Artifact, Format, Runtime};
 use crate::store::StoreError;
 
 impl Peers for OpenCell {
@@ -30,9 +31,14 @@ impl OpenCell {
             let made = self.made().map_err(closed)?;
             return Ok(Asked::by(&self.equipment.engine, &self.equipment, made.artifact, None));
         }
+        if *peer == Peer::Values {
+            let made = self.made().map_err(closed)?;
+            let engine: Arc<dyn Runtime> = Arc::new(NativeRuntime::with_settings_of(&made.artifact.path, &self.desk.published().path)?);
+            return Ok(Asked::by(&engine, &self.equipment, made.artifact, None));
+        }
         let own = Step { format: self.cell.artifact.format, types: self.own_types()? };
         let steps = match peer {
-            Peer::Source | Peer::Engine => return Err(refused("is not made")),
+            Peer::Source | Peer::Engine | Peer::Values => return Err(refused("is not made")),
             Peer::Column { format, quantization } => {
                 let column = Column::all()
                     .find(|column| column.format.name() == format && column.quantization == quantization)

@@ -37,6 +37,42 @@ pub(super) fn foreign_eps(surgery: &mut Surgery) -> Result {
     surgery.replace(b"llama.attention.layer_norm_rms_epsilon", b"llama.attention.layer_norm_rms_epsylon")
 }
 
+/// The epsilon of another model's norms.
+pub(super) fn eps_of_another(surgery: &mut Surgery) -> Result {
+    set(surgery, "llama.attention.layer_norm_rms_epsilon", 1e-6_f32.to_le_bytes())
+}
+
+/// Two tokens of one length, which no text of the golden has, stand in each other's place.
+pub(super) fn rare_tokens_exchanged(surgery: &mut Surgery) -> Result {
+    let string = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    let (a, b) = (string("\u{2581}bear"), string("\u{2581}blue"));
+    let (at, other) = (surgery.find(&a)?, surgery.find(&b)?);
+    for (at, bytes) in [(at, b), (other, a)] {
+        surgery.bytes.get_mut(at..at + bytes.len()).ok_or("the file ends in a token")?.copy_from_slice(&bytes);
+    }
+    Ok(())
+}
+
+/// A chat template that the model does not have: ChatML. Its entry is a multiple of the alignment, so that the tensors lie as they lay.
+pub(super) fn template_added(surgery: &mut Surgery) -> Result {
+    const COUNT: std::ops::Range<usize> = 16..24;
+    const TEXT: u32 = 8;
+    const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}";
+    let key = "tokenizer.chat_template";
+    let head = 8 + key.len() + 4 + 8;
+    let alignment = usize::try_from(surgery.container.alignment).map_err(|error| error.to_string())?;
+    let padding = (head + CHATML.len() + 4).next_multiple_of(alignment) - head - CHATML.len() - 4;
+    let text = format!("{CHATML}{{#{}#}}", " ".repeat(padding));
+    let mut entry = [&(key.len() as u64).to_le_bytes()[..], key.as_bytes(), &TEXT.to_le_bytes()].concat();
+    entry.extend((text.len() as u64).to_le_bytes());
+    entry.extend(text.as_bytes());
+    let count = surgery.bytes.get(COUNT).and_then(|bytes| bytes.first_chunk::<8>()).map(|bytes| u64::from_le_bytes(*bytes));
+    let count = count.ok_or("a short file")? + 1;
+    surgery.bytes.get_mut(COUNT).ok_or("a short file")?.copy_from_slice(&count.to_le_bytes());
+    surgery.bytes.splice(COUNT.end..COUNT.end, entry);
+    Ok(())
+}
+
 /// The hash of the weights that it was made from is another's.
 pub(super) fn source_altered(surgery: &mut Surgery) -> Result {
     let source = surgery.container.source.iter().find(|(name, _)| name.contains("safetensors")).cloned();
