@@ -133,6 +133,9 @@ fn decoded(case: &Case, answers: &dyn Answers) -> Judged {
     for id in ids(case) {
         let Some(due) = bytes_of(source.as_ref(), id)? else { continue };
         let found = ask::detokenize(answers, &[id])?;
+        if found.is_empty() && is_padding(&due, id) {
+            continue;
+        }
         compared += 1;
         if !says(&found, &due) {
             reds.push((id, due, found.clone()));
@@ -143,6 +146,11 @@ fn decoded(case: &Case, answers: &dyn Answers) -> Judged {
     let expected = format!("{expected}; of {id} {}", text_of(due));
     let observed = format!("{} differ, the first is {id}: {}", reds.len(), text_of(found));
     Ok(Verdict::falsified(expected, observed).at(token(case, *id)).owned_by(Owner::Tokenizer))
+}
+
+/// Whether this is what converters to GGUF call a row of the embedding past the last token, which a runtime need not show.
+fn is_padding(due: &[u8], id: u32) -> bool {
+    due == format!("[PAD{id}]").as_bytes()
 }
 
 /// Whether the bytes found are the text that is due. For a part of a character the published model's library says U+FFFD, and a runtime may say
@@ -229,7 +237,15 @@ fn own_template(case: &Case, answers: &dyn Answers) -> Judged {
 
 #[cfg(test)]
 mod tests {
-    use super::says;
+    use super::{is_padding, says};
+
+    #[test]
+    fn only_a_row_past_the_last_token_is_padding() {
+        assert!(is_padding(b"[PAD760]", 760));
+        for (due, id) in [(b"[PAD760]".as_slice(), 761), (b"[PAD]", 760), (b"", 760), (b"[PAD0760]", 760)] {
+            assert!(!is_padding(due, id), "{id}");
+        }
+    }
 
     #[test]
     fn a_part_of_a_character_may_be_its_bytes_and_nothing_else() {
