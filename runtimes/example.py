@@ -27,8 +27,10 @@ class Model:
         return {"shape": rows.shape, "f32": base64.b64encode(rows.astype("<f4").tobytes()).decode()}
 
     def generate(self, ids, max_new_tokens, stop_at_eos):
-        new, eos = [], np.atleast_1d(self.config["eos_token_id"])
-        for _ in range(min(max_new_tokens, self.config["max_position_embeddings"] - len(ids))):
+        new, eos, room = [], np.atleast_1d(self.config["eos_token_id"]), self.config["max_position_embeddings"] - len(ids)
+        if room < 0:
+            raise ValueError(f"{len(ids)} ids, {-room} more than the context holds")
+        for _ in range(min(max_new_tokens, room)):
             new.append(int(self.forward(ids + new)[-1].argmax()))
             if stop_at_eos and new[-1] in eos:
                 return {"ids": new, "stop": "eos"}
