@@ -2,13 +2,14 @@
 
 mod excused;
 mod files;
+mod named;
 
 use super::fixture::{Fake, Fixture};
 use super::{Case, Check, Per, Scope, all, find};
 use crate::arithmetic::Arithmetic;
 use crate::form::Form;
 use crate::golden::{MarginClass, PerplexityGolden, PromptEntry, PromptGolden};
-use crate::observation::{Answer, Failure, Logits, Mode, Op, Positions, Question, Sampled, Stop};
+use crate::observation::{Answer, Failure, Logits, Op, Question, Sampled, Stop};
 use crate::verdict::{ErrorKind, Outcome, Verdict};
 
 type Answered = Result<Answer, Failure>;
@@ -342,55 +343,6 @@ fn an_answer_to_another_prompt_is_red() {
     }
 }
 
-/// One mode answers otherwise than one prefill does.
-#[test]
-fn invariances_see_one_bit_in_one_mode() {
-    let fixture = fixture();
-    let flipped = |answer: Answered| {
-        logits(answer, |l| {
-            let last = l.values.len() - 1;
-            l.values[last] = f32::from_bits(l.values[last].to_bits() ^ 1)
-        })
-    };
-    for id in ["F-P3-stepwise", "F-P3-chunks", "F-P3-last", "F-P3-prefix", "INV-threads", "INV-rerun", "INV-batch", "F-E5-concurrent"] {
-        let check = find(id).unwrap();
-        // The whole answer of the longest sequences stays; everything else is flipped.
-        let fake = Fake {
-            fixture: &fixture,
-            tamper: |question: &Question, answer: Answered| match question {
-                Question::Logits { mode: Mode::Whole, positions: Positions::All, ids } if id != "F-P3-prefix" || ids.len() > 8 => answer,
-                Question::Logits { .. } => flipped(answer),
-                _ => answer,
-            },
-        };
-        for golden in fixture.prompts.iter().filter(|golden| golden.forced_ids().len() > 8) {
-            let prompt = matches!(check.per, Per::Prompt(_)).then_some(golden);
-            let verdict = check.judge(&fixture.case(prompt, None), &fake);
-            assert_eq!(verdict.outcome, Outcome::Falsified, "{id}: {verdict:#?}");
-        }
-    }
-}
-
-/// A row that changes with the token after it is named, with that token.
-#[test]
-fn a_row_that_knows_what_comes_later_is_named() {
-    let fixture = fixture();
-    let golden = fixture.prompts.iter().max_by_key(|golden| golden.forced_ids().len()).unwrap();
-    let ids = golden.forced_ids();
-    let fake = Fake {
-        fixture: &fixture,
-        tamper: |question: &Question, answer: Answered| match question {
-            Question::Logits { ids: asked, .. } if *asked != ids => {
-                logits(answer, |l| l.values[l.vocab] = f32::from_bits(l.values[l.vocab].to_bits() ^ 1))
-            }
-            _ => answer,
-        },
-    };
-    let verdict = find("INV-causal").unwrap().judge(&fixture.case(Some(golden), None), &fake);
-    assert_eq!((verdict.outcome, verdict.place.position), (Outcome::Falsified, Some(1)), "{verdict:#?}");
-    assert!(verdict.place.token.as_deref().is_some_and(|token| token.starts_with(|c: char| c.is_ascii_digit())), "{verdict:#?}");
-}
-
 #[test]
 fn a_failure_where_an_answer_is_due_is_an_error_of_its_kind() {
     let columns = columns();
@@ -475,124 +427,6 @@ fn a_golden_without_what_is_compared_is_an_error() {
             assert_eq!(verdict.outcome, Outcome::Error, "{id}::{trial}: {verdict:#?}");
         }
     }
-}
-
-/// A token that the oracle itself calls a tie does not end the comparison.
-#[test]
-fn greedy_continues_from_the_oracle_after_a_tie() {
-    let mut fixture = fixture();
-    let check = find("F-G4-greedy").unwrap();
-    // At step 3 of the canary the engine takes another token; what it then goes on with is its own text.
-    let other = |ids: &mut Vec<u32>| ids[3] = (ids[3] + 1) % 256;
-    let prompt = fixture.prompts[0].prompt.ids.len();
-    let deviates = move |question: &Question, answer: Answered| match question {
-        Question::Generate { ids, .. } if ids.len() == prompt => generated(answer, |ids, _| {
-            other(ids);
-            ids[4..].fill(1);
-        }),
-        _ => answer,
-    };
-    let judge = |fixture: &Fixture| {
-        let fake = Fake { fixture, tamper: deviates };
-        check.judge(&fixture.case(Some(&fixture.prompts[0]), None), &fake)
-    };
-    let diverged = judge(&fixture);
-    assert_eq!(diverged.outcome, Outcome::Falsified, "{diverged:#?}");
-    assert!(diverged.observed.starts_with("diverged(3)"), "{}", diverged.observed);
-
-    // The same with a margin below the tie floor, and the engine's token second in the oracle's list.
-    let golden = &mut fixture.prompts[0];
-    let engine = (golden.greedy.ids[3] + 1) % 256;
-    golden.greedy.margins[3].0 = 1e-9;
-    let position = golden.prompt.ids.len() + 2;
-    let top = golden.forced.top.iter_mut().find(|top| top.position == position).unwrap();
-    top.ids[1] = engine;
-    top.logprobs[1] = top.logprobs[0];
-    let tied = judge(&fixture);
-    assert!(tied.is_green(), "{tied:#?}");
-    assert_eq!(tied.observed, "tie-break at steps [3]");
-
-    // A tie in the margin does not excuse a token that the oracle does not list.
-    let top = fixture.prompts[0].forced.top.iter_mut().find(|top| top.position == position).unwrap();
-    top.ids[1] = (engine + 1) % 256;
-    assert_eq!(judge(&fixture).outcome, Outcome::Falsified);
-}
-
-#[test]
-fn regret_on_a_tie_is_green_and_off_the_list_is_red() {
-    let fixture = fixture();
-    let check = find("F-G4-regret").unwrap();
-    // The second of the oracle's list is put first: a regret of its margin, which is no tie here.
-    let swapped: Tamper = |_, answer| {
-        logits(answer, |l| {
-            let v = l.vocab;
-            for row in l.values.chunks_mut(v) {
-                let best = (0..v).reduce(|a, b| if row[b] > row[a] { b } else { a }).unwrap();
-                row[best] = -10.0;
-            }
-        })
-    };
-    for (_, verdict) in verdicts(&fixture, check, swapped) {
-        assert_eq!(verdict.outcome, Outcome::Falsified);
-        assert!(verdict.observed.contains("largest regret"), "{}", verdict.observed);
-    }
-    let unlisted: Tamper = |_, answer| {
-        logits(answer, |l| {
-            let v = l.vocab;
-            for row in l.values.chunks_mut(v) {
-                let worst = (0..v).reduce(|a, b| if row[b] < row[a] { b } else { a }).unwrap();
-                row[worst] = 100.0;
-            }
-        })
-    };
-    for (_, verdict) in verdicts(&fixture, check, unlisted) {
-        assert!(verdict.observed.contains("not among the oracle's 10"), "{}", verdict.observed);
-    }
-}
-
-#[test]
-fn a_wrong_stage_is_named_and_the_one_before_it() {
-    let fixture = fixture();
-    let bent: Tamper = |_, answer| {
-        answer.map(|answer| match answer {
-            Answer::Sketch(mut stages) => {
-                stages[2..].iter_mut().for_each(|stage| stage.projections[1] += 0.01);
-                Answer::Sketch(stages)
-            }
-            other => other,
-        })
-    };
-    for id in ["F-G4-sketch-prefill", "F-G4-sketch-decode"] {
-        for (_, verdict) in verdicts(&fixture, find(id).unwrap(), bent) {
-            assert_eq!(verdict.place.stage.as_deref(), Some("blk.0.attn.q"));
-            assert!(verdict.observed.contains("all is well up to `blk.0.attn_norm`"), "{}", verdict.observed);
-        }
-    }
-}
-
-#[test]
-fn a_text_that_was_memorised_is_not_learned() {
-    let fixture = fixture();
-    // Certainty on the training text alone: its loss falls to almost nothing, and the held-out loss stays.
-    let fake = Fake {
-        fixture: &fixture,
-        tamper: |question: &Question, answer: Answered| match question {
-            Question::Logits { ids, .. } => {
-                let text: Vec<u32> = std::iter::once(256).chain(fixture.model.texts["training"].bytes().map(u32::from)).collect();
-                let Some(at) = text.windows(ids.len()).position(|window| window == *ids) else { return answer };
-                logits(answer, |l| {
-                    for i in 0..ids.len() {
-                        if let Some(&next) = text.get(at + i + 1) {
-                            l.values[i * l.vocab + next as usize] = 30.0;
-                        }
-                    }
-                })
-            }
-            _ => answer,
-        },
-    };
-    let verdict = find("LEARNED").unwrap().judge(&fixture.case(None, None), &fake);
-    assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
 }
 
 #[test]
