@@ -15,6 +15,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use ground_truth_falsification::check;
+use ground_truth_falsification::golden::PerplexityGolden;
+use ground_truth_falsification::verdict::Verdict;
 
 use crate::evidence::Record;
 use crate::matrix;
@@ -94,8 +96,13 @@ pub fn slow_conversion(taken: Duration) -> Option<String> {
     (taken > SLOW_CONVERSION).then(|| format!("slow: {:.0} s, over {} s", taken.as_secs_f64(), SLOW_CONVERSION.as_secs()))
 }
 
-/// A flag on a row that found `perplexity` where the published model has `published`.
-pub fn worse_perplexity(perplexity: f64, published: f64) -> Option<String> {
+/// A flag on a row about a text, where the perplexity that it found is worse than the published model's.
+pub fn perplexity(published: &PerplexityGolden, verdict: &Verdict) -> Option<String> {
+    let found = verdict.measures.iter().find(|measure| measure.name == "perplexity")?;
+    worse_perplexity(found.observed, (published.sum_nll.get() / published.tokens as f64).exp())
+}
+
+fn worse_perplexity(perplexity: f64, published: f64) -> Option<String> {
     let more = perplexity / published - 1.0;
     let within = more <= WORSE;
     (!within).then(|| {
@@ -105,7 +112,7 @@ pub fn worse_perplexity(perplexity: f64, published: f64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use ground_truth_falsification::verdict::{ErrorKind, Verdict};
+    use ground_truth_falsification::verdict::ErrorKind;
 
     use super::*;
     use crate::evidence::Axes;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ground_truth_falsification::check;
+use ground_truth_falsification::check::{self, Check};
 use serde::Serialize;
 
 use crate::cell::Origin;
@@ -126,43 +126,12 @@ pub struct Answer<'a> {
 ///
 /// # Errors
 /// [`Unjudged`] where there is no model folder, a golden that was named is absent or unreadable, or no row is left.
-#[expect(clippy::too_many_lines, reason = "from a request to a run, in the order in which it is put together")]
 pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unjudged> {
     let begin = Instant::now();
     let of_variable = || Deadlines::from_env().map_err(|message| unjudged(message, "set the variable to a number of seconds, or unset it"));
     let deadlines = request.deadlines.map_or_else(of_variable, Ok)?;
-    let folder = model_folder(request.model)?;
-    let golden = find_golden(workspace, request, &folder.name)?;
+    let Bench { roster, checks, left_out, oracle } = bench(workspace, request, deadlines)?;
     let runtime = Arc::clone(&request.runtime);
-    let mut oracle = None;
-    let mut roster = Roster::default();
-    if let Some(problem) = Settings::from_env().problem {
-        roster.problems.push(Problem::new("settings", "a file of settings that can be read", problem));
-    }
-    let (mut checks, mut left_out) = (check::all().iter().collect(), Vec::new());
-    match golden {
-        Some(golden) => {
-            let folder = ModelFolder { name: golden.index.model.clone(), ..folder };
-            roster.models.push(folder.clone());
-            roster.entries.push(entry(folder, golden, None));
-        }
-        None => {
-            oracle = Some(roster::oracle_command(workspace, &folder.path));
-            (checks, left_out) = if request.files.is_empty() { self_reference::checks() } else { self_reference::checks_of_files() };
-            match without_golden(folder, &runtime, deadlines) {
-                Ok(entry) => roster.entries.push(entry),
-                Err(problem) => roster.problems.push(problem),
-            }
-        }
-    }
-    for file in request.files {
-        let path = file.canonicalize().map_err(|error| {
-            unjudged(format!("failed to open the file: {}: {error}", file.display()), "give the path of a GGUF, APR or safetensors file")
-        })?;
-        for entry in &mut roster.entries {
-            roster::give(entry, &path, workspace);
-        }
-    }
     let forms = if request.files.is_empty() { Forms::Published } else { Forms::Given };
     let mut matrix = Matrix::of(&roster, &runtime.capabilities(), &checks, forms);
     let expectations = match request.runtime_name {
@@ -204,6 +173,51 @@ pub fn judge(workspace: &Workspace, request: &Request<'_>) -> Result<Judged, Unj
         peak_memory,
         matrix,
     })
+}
+
+/// What is judged by which checks.
+struct Bench {
+    roster: Roster,
+    checks: Vec<&'static Check>,
+    /// Checks that have nothing to compare with.
+    left_out: Vec<&'static Check>,
+    /// How to get what they would compare with.
+    oracle: Option<String>,
+}
+
+fn bench(workspace: &Workspace, request: &Request<'_>, deadlines: Deadlines) -> Result<Bench, Unjudged> {
+    let folder = model_folder(request.model)?;
+    let golden = find_golden(workspace, request, &folder.name)?;
+    let mut oracle = None;
+    let mut roster = Roster::default();
+    if let Some(problem) = Settings::from_env().problem {
+        roster.problems.push(Problem::new("settings", "a file of settings that can be read", problem));
+    }
+    let (mut checks, mut left_out) = (check::all().iter().collect(), Vec::new());
+    match golden {
+        Some(golden) => {
+            let folder = ModelFolder { name: golden.index.model.clone(), ..folder };
+            roster.models.push(folder.clone());
+            roster.entries.push(entry(folder, golden, None));
+        }
+        None => {
+            oracle = Some(roster::oracle_command(workspace, &folder.path));
+            (checks, left_out) = if request.files.is_empty() { self_reference::checks() } else { self_reference::checks_of_files() };
+            match without_golden(folder, &request.runtime, deadlines) {
+                Ok(entry) => roster.entries.push(entry),
+                Err(problem) => roster.problems.push(problem),
+            }
+        }
+    }
+    for file in request.files {
+        let path = file.canonicalize().map_err(|error| {
+            unjudged(format!("failed to open the file: {}: {error}", file.display()), "give the path of a GGUF, APR or safetensors file")
+        })?;
+        for entry in &mut roster.entries {
+            roster::give(entry, &path, workspace);
+        }
+    }
+    Ok(Bench { roster, checks, left_out, oracle })
 }
 
 fn unjudged(message: impl Into<String>, next: impl Into<String>) -> Unjudged {

@@ -278,7 +278,6 @@ impl Laboratory {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "what a check is given, piece by piece, and its verdict")]
     fn check(
         &self,
         cell: usize,
@@ -301,13 +300,7 @@ impl Laboratory {
             Subject::Cell | Subject::Prompt(_) | Subject::Style(_) => None,
         };
         let style = if let Subject::Style(i) = subject { Some(i) } else { None };
-        let scope = open.cell.scope();
-        let mut all = Vec::new();
-        if let Per::Sources(applies) = check.per {
-            for place in (0..golden.index.prompts.len()).filter(|i| applies(&scope, &golden.index.prompts[*i])) {
-                all.push(open.source(place)?);
-            }
-        }
+        let all = Self::sources(&open, check, golden)?;
         let sources: Vec<&PromptGolden> = all.iter().map(Arc::as_ref).collect();
         let llama_cpp = open.llama_cpp()?;
         let case = Case {
@@ -319,7 +312,7 @@ impl Laboratory {
             sources: &sources,
             perplexity,
             style,
-            dequantized: scope.dequantized,
+            dequantized: open.cell.scope().dequantized,
             llama_cpp: llama_cpp.as_deref(),
             tolerances: tolerances.of(&open.cell.runtime, open.cell.arithmetic, &open.cell.form),
         };
@@ -328,11 +321,7 @@ impl Laboratory {
         let mut verdict = check.judge(&case, &observer);
         notes.asked = observer.asked();
         notes.flags.extend(gate::slow_answer(observer.longest()));
-        if let Some(published) = perplexity {
-            let published = (published.sum_nll.get() / published.tokens as f64).exp();
-            let found = verdict.measures.iter().find(|measure| measure.name == "perplexity");
-            notes.flags.extend(found.and_then(|found| gate::worse_perplexity(found.observed, published)));
-        }
+        notes.flags.extend(perplexity.and_then(|published| gate::perplexity(published, &verdict)));
         if verdict.outcome == Outcome::Falsified && check.claim == locate::CLAIM {
             // What is found out beside the verdict may fail without a word: the verdict stands as it is.
             let sketches = self.capabilities.declares_ops(&[Op::Sketch]);
@@ -343,6 +332,14 @@ impl Laboratory {
             }
         }
         Ok(verdict)
+    }
+
+    /// The goldens of the model as published that a check over all of them is given; none for any other.
+    fn sources(open: &OpenCell, check: &Check, golden: &ModelGolden) -> Result<Vec<Arc<PromptGolden>>, String> {
+        let Per::Sources(applies) = check.per else { return Ok(Vec::new()) };
+        let scope = open.cell.scope();
+        let places = (0..golden.index.prompts.len()).filter(|i| applies(&scope, &golden.index.prompts[*i]));
+        places.map(|place| open.source(place)).collect()
     }
 
     fn listing(&self, cell: usize, golden: &ModelGolden) -> Verdict {
