@@ -1,7 +1,7 @@
 # Ground Truth. `make` alone prints this list.
 .DEFAULT_GOAL := help
 .PHONY: help test test-parity check check-canary check-logits check-greedy check-invariance check-tokenizer check-sampling check-lengths check-ppl check-tensors power ticket report score \
-        train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp audit crash mutants mutants-tool mutants-control mutants-far mutants-diff mutants-sample coverage ci recheck clean uv
+        train oracle oracle-check golden-dequantized golden-llama-cpp check-llamacpp check-cross-runtime check-apr apr vectors fuzz-configs fuzz-llama-cpp audit crash mutants mutants-tool mutants-control mutants-pass mutants-diff mutants-sample coverage ci recheck clean uv
 
 UV := $(shell command -v uv 2>/dev/null || echo "python3 -m uv")
 MODELS := llama-tiny qwen2-tiny gpt2-tiny llama-outlier
@@ -15,17 +15,20 @@ PACKAGES := ground-truth ground-truth-falsification ground-truth-harness
 MUTANTS_OUT := target/mutation
 # Built in one place: a copy of the tree each, but what it depends on once.
 MUTANTS_RUN := CARGO_TARGET_DIR="$(CURDIR)/$(MUTANTS_OUT)/build" PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants $(PACKAGES:%=-p %)
-# Most mutants die by the unit tests of their own package, in a tenth of the time: those come first, and every test for what survives them.
-MUTANTS_NEAR := sed -e '/^test_package/d' -e '/^additional_cargo_test_args/,/^]/c additional_cargo_test_args = ["--lib"]' mutants.toml
-# $(1): the file of expressions that choose; $(2): the folder of the outcomes; $(3): other settings.
-define MUTANTS_OF
-	rm -rf $(MUTANTS_OUT)/$(2) && mkdir -p $(MUTANTS_OUT)/$(2)/mutants.out
-	$(MUTANTS_SAY) unchosen $(MUTANTS_OUT)/list.json $(MUTANTS_OUT)/$(1) > $(MUTANTS_OUT)/$(2)/mutants.out/previously_caught.txt
-	sed 's/^/--re=/' $(MUTANTS_OUT)/$(1) | xargs -x -d '\n' sh -c '$(MUTANTS_RUN) --iterate -o $(MUTANTS_OUT)/$(2) $(3) "$$@" || test $$? -eq 2 -o $$? -eq 3' sh
-endef
+# Most mutants die by the tests of their own package, in seconds: those come first, and what survives them meets the tests of the others.
+# Of each pass: the packages that are tested, and the targets.
+WHOSE_near-ground-truth := "ground-truth"
+WHOSE_near-ground-truth-falsification := "ground-truth-falsification"
+WHOSE_near-ground-truth-harness := "ground-truth-harness"
+WHOSE_far := "ground-truth-falsification", "ground-truth-harness"
+TESTS_near-ground-truth := "--lib", "--test", "engine", "--test", "quant_data"
+TESTS_near-ground-truth-falsification := "--lib", "--test", "checklist"
+TESTS_near-ground-truth-harness := "--lib"
+TESTS_far := "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "checklist", "--test", "convert", "--test", "falsify", "--test", "suite"
 MUTANTS_SAY := cargo run --quiet -p ground-truth-harness --example mutants --
 N ?= 300
 SEED ?= 1
+IN ?=
 BASE ?= main
 LLVM_COV := 0.9.1
 CHECK ?=
@@ -167,25 +170,32 @@ mutants-control: mutants-tool ## the control of a mutation run: a mutant that mu
 
 mutants: mutants-control ## every mutant of the three packages against their tests (days); the score, and survivors as evidence
 	$(MUTANTS_RUN) -o $(MUTANTS_OUT)/all || test $$? -eq 2 -o $$? -eq 3
-	$(MUTANTS_SAY) score $(MUTANTS_OUT)/all/mutants.out/outcomes.json
+	$(MUTANTS_SAY) score 0 all $(MUTANTS_OUT)/all/mutants.out/outcomes.json
 
-mutants-sample: mutants-control ## N=300 mutants, stratified by the complexity of their functions; SEED=1 chooses them; at least nine tenths are due
-	$(MUTANTS_SAY) select $(MUTANTS_OUT)/list.json $(N) $(SEED) > $(MUTANTS_OUT)/sample.txt
-	test -s $(MUTANTS_OUT)/sample.txt
-	$(MUTANTS_NEAR) > $(MUTANTS_OUT)/near.toml
-	$(call MUTANTS_OF,sample.txt,near,--config $(MUTANTS_OUT)/near.toml)
-	$(MUTANTS_SAY) survivors $(MUTANTS_OUT)/near/mutants.out/outcomes.json $(MUTANTS_OUT)/sample.txt > $(MUTANTS_OUT)/survivors.txt
-	rm -rf $(MUTANTS_OUT)/far && if test -s $(MUTANTS_OUT)/survivors.txt; then $(MAKE) --no-print-directory mutants-far; fi
-	far=$(MUTANTS_OUT)/far/mutants.out/outcomes.json; \
-	$(MUTANTS_SAY) score $(MUTANTS_OUT)/near/mutants.out/outcomes.json$$(test ! -s $$far || echo ,$$far) 0.9 $(MUTANTS_OUT)/sample.txt
+mutants-sample: mutants-control ## N=300 mutants, stratified by the complexity of their functions; SEED=1 chooses them, IN=falsification/src/verdict.rs limits them; at least nine tenths are due
+	rm -rf $(MUTANTS_OUT)/near-* $(MUTANTS_OUT)/far*
+	$(MUTANTS_SAY) select $(MUTANTS_OUT)/list.json $(N) $(SEED) $(IN) > $(MUTANTS_OUT)/sample.txt
+	for package in $(PACKAGES); do \
+		$(MUTANTS_SAY) of $$package $(MUTANTS_OUT)/list.json $(MUTANTS_OUT)/sample.txt > $(MUTANTS_OUT)/near-$$package.txt && \
+		$(MAKE) --no-print-directory mutants-pass PASS=near-$$package || exit 1; \
+	done
+	$(MUTANTS_SAY) survivors $(MUTANTS_OUT)/sample.txt $(MUTANTS_OUT)/near-*/mutants.out/outcomes.json > $(MUTANTS_OUT)/far.txt
+	$(MAKE) --no-print-directory mutants-pass PASS=far
+	$(MUTANTS_SAY) score 0.9 $(MUTANTS_OUT)/sample.txt $(MUTANTS_OUT)/near-*/mutants.out/outcomes.json $$(ls $(MUTANTS_OUT)/far/mutants.out/outcomes.json 2>/dev/null)
 
-mutants-far: # the second pass of a sample
-	$(call MUTANTS_OF,survivors.txt,far)
+mutants-pass: # one pass of a sample, where anything is chosen for it
+	if test -s $(MUTANTS_OUT)/$(PASS).txt; then \
+		mkdir -p $(MUTANTS_OUT)/$(PASS)/mutants.out && \
+		sed -e 's/^test_package = .*/test_package = [$(WHOSE_$(PASS))]/' -e "/^additional_cargo_args/,/^]/c additional_cargo_args = [$$TESTS]" mutants.toml > $(MUTANTS_OUT)/$(PASS).toml && \
+		$(MUTANTS_SAY) unchosen $(MUTANTS_OUT)/list.json $(MUTANTS_OUT)/$(PASS).txt > $(MUTANTS_OUT)/$(PASS)/mutants.out/previously_caught.txt && \
+		sed 's/^/--re=/' $(MUTANTS_OUT)/$(PASS).txt | xargs -x -d '\n' sh -c '$(MUTANTS_RUN) --iterate -o $(MUTANTS_OUT)/$(PASS) --config $(MUTANTS_OUT)/$(PASS).toml "$$@" || test $$? -eq 2 -o $$? -eq 3' sh; \
+	fi
+mutants-pass: export TESTS = $(TESTS_$(PASS))
 
 mutants-diff: mutants-control ## mutants of the lines that differ from BASE=main; none may survive
 	git diff $(BASE)... > $(MUTANTS_OUT)/changed.diff
 	$(MUTANTS_RUN) --in-diff $(MUTANTS_OUT)/changed.diff -o $(MUTANTS_OUT)/diff || test $$? -eq 2 -o $$? -eq 3
-	$(MUTANTS_SAY) score $(MUTANTS_OUT)/diff/mutants.out/outcomes.json 1
+	$(MUTANTS_SAY) score 1 all $(MUTANTS_OUT)/diff/mutants.out/outcomes.json
 
 coverage: ## lines that the tests reach, file by file: those below 95 % are listed, and there should be none
 	rustup component add llvm-tools

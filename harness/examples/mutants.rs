@@ -1,15 +1,17 @@
 //! What the targets `mutants*` and `coverage` of the Makefile ask of a run of cargo-mutants or cargo-llvm-cov: see `ground_truth_harness::mutation`.
 //!
 //! ```text
-//! mutants packages LIST.json PACKAGE...     every package has mutants, or exit code 1
-//! mutants select LIST.json N SEED           N mutants, stratified by complexity, as one regular expression a line
-//! mutants control OUTCOMES.json             the control came to what is known of it
-//! mutants unchosen LIST.json SAMPLE.txt       what cargo-mutants would run beside the sample
-//! mutants survivors OUTCOMES.json SAMPLE.txt  those of the sample that survived, as one regular expression a line: for a second pass, with every test
-//! mutants score OUTCOMES.json[,SECOND.json] [LEAST [SAMPLE.txt]]
-//!                                           the four counts and the score, of the sample alone where one is named; survivors become evidence;
-//!                                           1 below LEAST, 3 without a score
-//! mutants coverage EXPORT.json LEAST        files of which fewer than LEAST of a hundred lines are reached: 1 where there are any
+//! mutants packages LIST.json PACKAGE...   every package has mutants, or exit code 1
+//! mutants select LIST.json N SEED [FILE]  N mutants, stratified by complexity, as one regular expression a line; of files that begin so alone
+//! mutants of PACKAGE LIST.json SAMPLE.txt those of the sample that are in one package
+//! mutants unchosen LIST.json SAMPLE.txt   what cargo-mutants would run beside the sample
+//! mutants survivors SAMPLE.txt OUTCOMES.json...
+//!                                         those of the sample that survived: for a pass with other tests
+//! mutants score LEAST all|SAMPLE.txt OUTCOMES.json...
+//!                                         the four counts and the score of a run in passes; survivors become evidence;
+//!                                         1 below LEAST or where some of the sample were not tried, 3 without a score
+//! mutants control OUTCOMES.json           the control came to what is known of it
+//! mutants coverage EXPORT.json LEAST      files of which fewer than LEAST of a hundred lines are reached: 1 where there are any
 //! ```
 
 #![expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is below every limit")]
@@ -30,18 +32,15 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["packages", list, packages @ ..] => packages_of(list, packages),
-        ["select", list, n, seed] => select(list, n, seed),
+        ["select", list, n, seed] => select(list, n, seed, ""),
+        ["select", list, n, seed, file] => select(list, n, seed, file),
+        ["of", package, list, sample] => of_package(package, list, sample),
         ["unchosen", list, sample] => unchosen(list, sample),
-        ["survivors", outcomes, sample] => survivors(outcomes, sample),
+        ["survivors", sample, outcomes @ ..] => survivors(sample, outcomes),
+        ["score", least, sample, outcomes @ ..] => score(least, sample, outcomes),
         ["control", outcomes] => control(outcomes),
-        ["score", outcomes] => score(outcomes, None, None),
-        ["score", outcomes, least] => score(outcomes, Some(least), None),
-        ["score", outcomes, least, sample] => score(outcomes, Some(least), Some(sample)),
         ["coverage", export, least] => coverage(export, least),
-        _ => {
-            Err("packages LIST PACKAGE..., select LIST N SEED, unchosen LIST SAMPLE, survivors OUTCOMES SAMPLE, control OUTCOMES, score OUTCOMES[,SECOND] [LEAST [SAMPLE]], or coverage EXPORT LEAST"
-                .to_owned())
-        }
+        _ => Err("packages LIST PACKAGE..., select LIST N SEED [FILE], of PACKAGE LIST SAMPLE, unchosen LIST SAMPLE, survivors SAMPLE OUTCOMES..., score LEAST all|SAMPLE OUTCOMES..., control OUTCOMES, or coverage EXPORT LEAST".to_owned()),
     };
     result.unwrap_or_else(|reason| {
         eprintln!("{}", escape::line(&reason));
@@ -66,8 +65,9 @@ fn strata<'a>(mutants: impl IntoIterator<Item = &'a Mutant>) -> Result<Vec<usize
     mutants.into_iter().map(|mutant| sample::stratum(mutant, &mut source)).collect()
 }
 
-fn select(list: &str, n: &str, seed: &str) -> Result<ExitCode, String> {
-    let mutants = mutation::read_list(&text(list)?)?;
+fn select(list: &str, n: &str, seed: &str, file: &str) -> Result<ExitCode, String> {
+    let mut mutants = mutation::read_list(&text(list)?)?;
+    mutants.retain(|mutant| mutant.file.starts_with(file));
     let number = |word: &str| word.parse::<u64>().map_err(|error| format!("{word}: {error}"));
     let n = usize::try_from(number(n)?).map_err(|error| error.to_string())?;
     for mutant in sample::choose(&mutants, &strata(&mutants)?, n, number(seed)?)? {
@@ -76,18 +76,28 @@ fn select(list: &str, n: &str, seed: &str) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The outcomes of a file, or of two that are separated by a comma: the passes of one run.
-fn passes(outcomes: &str) -> Result<Vec<(Mutant, Fate)>, String> {
-    match outcomes.split_once(',') {
-        None => mutation::read(&text(outcomes)?),
-        Some((near, far)) => mutation::both_passes(mutation::read(&text(near)?)?, &mutation::read(&text(far)?)?),
+fn of_package(package: &str, list: &str, sample: &str) -> Result<ExitCode, String> {
+    let chosen = text(sample)?;
+    for mutant in mutation::read_list(&text(list)?)?.iter().filter(|mutant| mutant.package == package) {
+        let expression = sample::expression(mutant);
+        if chosen.lines().any(|line| line == expression) {
+            println!("{expression}");
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn keep_chosen(mutants: &mut Vec<(Mutant, Fate)>, sample: &str) -> Result<(), String> {
+/// What became of the mutants of a run, and how many of the sample were never tried.
+fn tried(sample: &str, outcomes: &[&str]) -> Result<(Vec<(Mutant, Fate)>, usize), String> {
+    let passes: Vec<_> = outcomes.iter().map(|file| mutation::read(&text(file)?)).collect::<Result<_, String>>()?;
+    let mut mutants = mutation::of_passes(passes);
+    if sample == "all" {
+        return Ok((mutants, 0));
+    }
     let chosen = text(sample)?;
     mutants.retain(|(mutant, _)| chosen.lines().any(|line| line == sample::expression(mutant)));
-    Ok(())
+    let untried = chosen.lines().count() - mutants.len();
+    Ok((mutants, untried))
 }
 
 /// cargo-mutants 27.1.0 runs every mutant that deletes a field of a struct, whatever it is told to choose or to leave out, but for those that it
@@ -102,10 +112,8 @@ fn unchosen(list: &str, sample: &str) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn survivors(outcomes: &str, sample: &str) -> Result<ExitCode, String> {
-    let mut mutants = passes(outcomes)?;
-    keep_chosen(&mut mutants, sample)?;
-    for (mutant, _) in mutants.iter().filter(|(_, fate)| *fate == Fate::Missed) {
+fn survivors(sample: &str, outcomes: &[&str]) -> Result<ExitCode, String> {
+    for (mutant, _) in tried(sample, outcomes)?.0.iter().filter(|(_, fate)| *fate == Fate::Missed) {
         println!("{}", sample::expression(mutant));
     }
     Ok(ExitCode::SUCCESS)
@@ -129,12 +137,9 @@ fn coverage(export: &str, least: &str) -> Result<ExitCode, String> {
     Ok(if below.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn score(outcomes: &str, least: Option<&str>, named: Option<&str>) -> Result<ExitCode, String> {
-    let least = least.map(|word| word.parse::<f64>().map_err(|error| format!("{word}: {error}"))).transpose()?;
-    let mut mutants = passes(outcomes)?;
-    if let Some(named) = named {
-        keep_chosen(&mut mutants, named)?;
-    }
+fn score(least: &str, sample: &str, outcomes: &[&str]) -> Result<ExitCode, String> {
+    let least: f64 = least.parse().map_err(|error| format!("{least}: {error}"))?;
+    let (mutants, untried) = tried(sample, outcomes)?;
     let counts = Counts::of(mutants.iter().map(|(_, fate)| *fate));
     let strata = strata(mutants.iter().map(|(mutant, _)| mutant))?;
     let fates: Vec<(usize, Fate)> = mutants.iter().enumerate().map(|(i, (_, fate))| (strata[i], *fate)).collect();
@@ -147,13 +152,16 @@ fn score(outcomes: &str, least: Option<&str>, named: Option<&str>) -> Result<Exi
         println!("survivor  {}", escape::line(&mutant.name));
     }
     println!("{counts}");
+    if untried > 0 {
+        println!("{untried} of {} were never tried: this is the score of no sample", untried + mutants.len());
+    }
     if counts.missed > 0 {
         let folder: &Path = run.folder();
         println!("evidence  {}", Workspace::from_env().show(folder));
     }
-    Ok(match (counts.score(), least) {
-        (None, _) => ExitCode::from(UNDEFINED),
-        (Some(score), Some(least)) if !(score >= least) => ExitCode::FAILURE,
-        (Some(_), _) => ExitCode::SUCCESS,
+    Ok(match counts.score() {
+        None => ExitCode::from(UNDEFINED),
+        Some(score) if untried > 0 || !(score >= least) => ExitCode::FAILURE,
+        Some(_) => ExitCode::SUCCESS,
     })
 }

@@ -61,6 +61,7 @@ use measured::{Measured, rounded};
 use plan::{Plan, Task};
 use table::Table;
 
+pub(crate) use generated::wilson;
 pub use generated::{Generated, Survivor};
 pub use measured::{Implementation, RuleMeasured};
 pub use print::{MARKS, between_marks, html, markdown, readme};

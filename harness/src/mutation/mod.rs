@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::escape;
 use crate::evidence::{Claim, Record};
+use crate::power::wilson;
 
 pub mod coverage;
 pub mod sample;
@@ -115,7 +116,10 @@ impl std::fmt::Display for Counts {
         let Self { caught, timeout, missed, unviable } = self;
         write!(f, "{caught} caught, {timeout} timeout, {missed} missed, {unviable} unviable: ")?;
         match self.score() {
-            Some(score) => write!(f, "score {score:.4}"),
+            Some(score) => {
+                let (least, most) = wilson(self.caught + self.timeout, self.viable()).unwrap_or((0.0, 1.0));
+                write!(f, "score {score:.4}, as a sample at 95 % {least:.4} to {most:.4}")
+            }
             None => write!(f, "score undefined, as no mutant was tried"),
         }
     }
@@ -199,25 +203,18 @@ pub fn read(text: &str) -> Result<Vec<(Mutant, Fate)>, String> {
     Ok(mutants)
 }
 
-/// What two passes came to: `near`, with the tests of the mutated package alone, and `far`, with every test, over those that survived it.
-/// A survivor of the first that the second did not try has survived.
-///
-/// # Errors
-///
-/// Where the passes share no mutant although some survived the first: the second was of something else, or never ran.
-pub fn both_passes(near: Vec<(Mutant, Fate)>, far: &[(Mutant, Fate)]) -> Result<Vec<(Mutant, Fate)>, String> {
-    let again = |mutant: &Mutant| far.iter().find(|(other, _)| other == mutant).map(|(_, fate)| *fate);
-    let survivors = near.iter().filter(|(_, fate)| *fate == Fate::Missed).count();
-    let tried = near.iter().filter(|(mutant, fate)| *fate == Fate::Missed && again(mutant).is_some()).count();
-    if survivors > 0 && tried == 0 {
-        return Err(format!("the second pass tried none of the {survivors} survivors of the first"));
+/// What a run in several passes came to. What survived an earlier pass is tried by a later one with other tests; what a later one did not try
+/// has survived, and so has what it could not build, as it was built once.
+pub fn of_passes(passes: impl IntoIterator<Item = Vec<(Mutant, Fate)>>) -> Vec<(Mutant, Fate)> {
+    let mut all: Vec<(Mutant, Fate)> = Vec::new();
+    for (mutant, fate) in passes.into_iter().flatten() {
+        match all.iter_mut().find(|(other, _)| *other == mutant) {
+            None => all.push((mutant, fate)),
+            Some((_, earlier)) if *earlier == Fate::Missed && fate != Fate::Unviable => *earlier = fate,
+            Some(_) => {}
+        }
     }
-    // What was built once is viable: a build that failed in the second pass proves nothing, and the survivor stays one.
-    let fate = |mutant: &Mutant, fate| match (fate, again(mutant)) {
-        (Fate::Missed, Some(later)) if later != Fate::Unviable => later,
-        _ => fate,
-    };
-    Ok(near.into_iter().map(|(mutant, first)| (mutant.clone(), fate(&mutant, first))).collect())
+    all
 }
 
 /// Reads the list that `cargo mutants --list --json` writes.
