@@ -202,6 +202,17 @@ fn what_the_common_fields_must_say_is_named_where_it_is_missing() {
     assert_eq!(apr::checkpoint(&file).unwrap_err().reason(), "field");
 }
 
+/// What the format has no field for may stand under the name that it has in `config.json`.
+#[test]
+fn a_field_without_a_name_of_its_own_is_carried() {
+    let (mut metadata, tensors) = llama();
+    metadata.remove("hf_config");
+    let scaling = json!({"rope_type": "linear", "factor": 2.0});
+    metadata.insert("rope_scaling".into(), scaling.clone());
+    let read = apr::checkpoint(&open(&write(&metadata, &tensors)).unwrap()).unwrap();
+    assert_eq!(read.config.get("rope_scaling"), Some(&scaling));
+}
+
 /// `rope_type` 0: the rows of queries and keys are laid out for neighbours, as a GGUF of llama has them.
 #[test]
 fn rows_laid_out_for_neighbours_are_read_as_such() {

@@ -114,6 +114,17 @@ fn the_language_is_what_jinja_says() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), array(&golden, "language").len(), wrong.join("\n"));
 }
 
+/// Between the letters and around them there is nothing once more than there are letters.
+#[test]
+fn nothing_is_counted_as_python_counts_it() {
+    let golden = golden("language.json");
+    let now = text(&golden, "now");
+    let count = |word: &str| {
+        rendered(&format!("{{{{ 'añb'.count('{word}') }}}}"), &golden["messages"], &Value::Null, &golden["variables"], true, now)
+    };
+    assert_eq!((count(""), count("b"), count("z")), (Ok("4".to_owned()), Ok("1".to_owned()), Ok("0".to_owned())));
+}
+
 /// A copy of a carried model's folder, with the file of chat templates that it lacks.
 fn folder(name: &str, content: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");

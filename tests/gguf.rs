@@ -348,6 +348,24 @@ fn blocks_and_tensors_are_as_many(#[case] key: &'static str, #[case] value: Valu
     assert_eq!(opened(llama(json!({})), set(key, value)).unwrap_err().reason(), reason);
 }
 
+/// No architecture is without the biases of gpt2. Those that a llama may have are zero where a file leaves them out.
+#[test]
+fn a_bias_that_is_due_is_named() {
+    let without = |config: Json, bias: &str| {
+        let mut checkpoint = model(config);
+        assert!(checkpoint.tensors.remove(bias).is_some(), "{bias}");
+        let written = Written::new(&file(&checkpoint, 32, |_| {}).unwrap());
+        Checkpoint::open(&written.path())
+    };
+    match without(gpt2(json!({})), "h.1.attn.c_attn.bias") {
+        Err(Error::Gguf { source: GgufError::MissingTensor { tensor }, .. }) => assert_eq!(tensor, "blk.1.attn_qkv.bias"),
+        other => panic!("{other:?}"),
+    }
+    let bias = "model.layers.1.self_attn.q_proj.bias";
+    let read = without(llama(json!({"attention_bias": true})), bias).unwrap();
+    assert_eq!(read.tensors.get(bias).expect("the bias").to_f32(), [0.0; 24]);
+}
+
 /// Values that change nothing, as other writers write them.
 #[rstest]
 #[case("llama.attention.head_count", Value::Array(Array::I32(vec![4, 4])))]
@@ -408,6 +426,22 @@ fn four_numbers_that_do_not_give_the_factors_are_refused() {
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}));
     let other = Value::Array(Array::F64(vec![8.0, 1.0, 4.0, 65.0]));
     assert_eq!(opened(config, set("ground_truth.rope.llama3", other)).unwrap_err().reason(), "bad-value");
+}
+
+#[test]
+fn four_numbers_without_their_factors_are_refused() {
+    let rule = Value::Array(Array::F64(vec![8.0, 1.0, 4.0, 64.0]));
+    assert_eq!(opened(llama(json!({})), set("ground_truth.rope.llama3", rule)).unwrap_err().reason(), "missing-tensor");
+}
+
+/// llama.cpp multiplies what YaRN itself scales cos and sin with by the factor of the key.
+#[test]
+fn an_attention_factor_is_stated_beside_that_of_yarn() {
+    let scaling = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "attention_factor": 1.25});
+    let config = llama(json!({"head_dim": 16, "rope_scaling": scaling}));
+    let read = config_of(&opened(config, unset("llama.rope.scaling.yarn_attn_factor")).unwrap());
+    let ground_truth::RopeScaling::Yarn { attention_factor, .. } = read.rope.unwrap().scaling else { panic!("YaRN is due") };
+    assert!((attention_factor - 1.25).abs() < 1e-6, "{attention_factor}");
 }
 
 /// The mapping is of the map: no tensor is copied.

@@ -131,3 +131,29 @@ fn numbers_become_the_blocks_that_gguf_py_writes() {
         assert_eq!(hex(&Sha256::digest(&ours)), case["bulk"].as_str().unwrap(), "{name}: {n} numbers by rule");
     }
 }
+
+/// What the search of the k-quants finds is ours to choose, and then to keep: a file converted again has the same bytes, on any machine.
+#[test]
+fn the_bytes_that_a_search_finds_stay() {
+    let any = bulk(11, 2048);
+    let shifted = |by: f32| any[..1024].iter().map(move |v| v + by);
+    // One large number in a block of small ones, one number alone, all the same, and nothing.
+    let lone = (0..256).map(|i| if i == 77 { 3.5 } else { any[i] * 1e-3 });
+    let single = (0..256).map(|i| if i == 200 { -0.25 } else { 0.0 });
+    let values: Vec<f32> = any.iter().copied().chain(shifted(1.5)).chain(shifted(-1.5)).chain(lone).chain(single).collect();
+    let values: Vec<f32> = values.into_iter().chain([0.625; 256]).chain([-0.625; 256]).chain([0.0; 256]).collect();
+    let found: Vec<(&str, u32)> = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "AprQ8", "AprQ4"]
+        .map(|name| (name, crc32fast::hash(&quant::quantize(dtype(name), &values, values.len()).unwrap())))
+        .to_vec();
+    assert_eq!(found, SEARCHED);
+}
+
+const SEARCHED: [(&str, u32); 7] = [
+    ("Q2_K", 0x47f6dcc4),
+    ("Q3_K", 0x155dd187),
+    ("Q4_K", 0xb98765f5),
+    ("Q5_K", 0x62f5909c),
+    ("Q6_K", 0x30fe95a8),
+    ("AprQ8", 0x0d17b675),
+    ("AprQ4", 0x8a6b3acf),
+];

@@ -192,3 +192,19 @@ pub(super) fn check_quantization(format: Format, quantization: Quantization, fil
     let known = known.iter().map(|quantization| quantization.name()).collect::<Vec<_>>().join(", ");
     Err(ConvertError::NoSuchQuantization { format: format.name(), quantization: quantization.name(), known }).in_file(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rank;
+
+    #[test]
+    fn a_file_begins_with_the_embedding_and_ends_with_the_head() {
+        let mut names =
+            ["output.weight", "blk.10.attn_q.weight", "output_norm.weight", "blk.2.ffn_up.weight", "position_embd.weight"].to_vec();
+        names.extend(["rope_freqs.weight", "token_embd.weight", "blk.2.attn_q.weight"]);
+        names.sort_by_key(|name| rank(name));
+        let due = ["token_embd.weight", "position_embd.weight", "rope_freqs.weight", "blk.2.attn_q.weight", "blk.2.ffn_up.weight"];
+        assert_eq!(names[..5], due);
+        assert_eq!(names[5..], ["blk.10.attn_q.weight", "output.weight", "output_norm.weight"]);
+    }
+}

@@ -151,6 +151,18 @@ fn values_that_a_type_cannot_hold_are_refused_by_element() {
     }
 }
 
+/// The block that overflows is to blame, whatever larger number another one holds: the spread of the first fits, the least number of the second
+/// does not.
+#[test]
+fn a_block_answers_for_its_own_numbers() {
+    let mut values = vec![7e5; 64];
+    values[..32].fill(0.0);
+    values[5] = 9e5;
+    let source = Tensor::from_f32(Dtype::F32, vec![2, 32], &values).unwrap();
+    let refusal = run(&source, Dtype::Q4_1, Order::RowMajor, false).unwrap_err();
+    assert!(refusal.to_string().contains("element 32 is 7e5, which overflows"), "{refusal}");
+}
+
 #[test]
 fn what_becomes_zero_in_a_scalar_type_is_counted() {
     let source = Tensor::from_f32(Dtype::F32, vec![4], &[0.0, 1e-9, -1e-9, 6e-8]).unwrap();

@@ -225,6 +225,40 @@ fn tensors_that_are_refused(#[case] file: Bytes, #[case] expected: &str) {
     assert_eq!(reason(&file.0), expected);
 }
 
+/// A number of the list of ggml (`ggml.h`) that is not read here is told by its name, and one that stands for nothing by itself.
+#[test]
+fn a_type_that_is_not_read_is_named() {
+    let names = [
+        (9, "Q8_1"),
+        (15, "Q8_K"),
+        (16, "IQ2_XXS"),
+        (17, "IQ2_XS"),
+        (18, "IQ3_XXS"),
+        (19, "IQ1_S"),
+        (21, "IQ3_S"),
+        (22, "IQ2_S"),
+        (24, "I8"),
+        (25, "I16"),
+        (26, "I32"),
+        (27, "I64"),
+        (28, "F64"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (40, "NVFP4"),
+        (41, "Q1_0"),
+        (42, "Q2_0"),
+    ];
+    for (id, name) in names {
+        let refusal = parse(&Bytes::new(3, 1, 0).tensor("t", &[256], id, 0).0).unwrap_err();
+        assert!(matches!(&refusal, GgufError::UnsupportedType { name: found, .. } if *found == name), "{id}: {refusal}");
+    }
+    for id in [4, 5, 31, 36, 43] {
+        let refusal = parse(&Bytes::new(3, 1, 0).tensor("t", &[256], id, 0).0).unwrap_err();
+        assert!(matches!(refusal, GgufError::UnknownType { id: found, .. } if found == id), "{id}: {refusal}");
+    }
+}
+
 /// The padding is that of the file, not 32.
 #[rstest]
 #[case(8)]

@@ -212,6 +212,33 @@ mod tests {
         }
     }
 
+    /// llama.cpp turns neighbours where transformers turns halves, in llama alone, and keeps the products of gpt2 the other way round.
+    #[test]
+    fn what_lies_otherwise_is_named() {
+        let order = |fields: serde_json::Value, name: &str| {
+            let config = Config::parse(fields.as_object().unwrap(), None, std::path::Path::new("config.json")).unwrap();
+            export_order(&config, name)
+        };
+        let llama = serde_json::json!({"model_type": "llama", "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2});
+        let gpt2 = serde_json::json!({"model_type": "gpt2", "vocab_size": 8, "n_embd": 8, "n_layer": 1, "n_head": 4, "n_positions": 8});
+        let mut qwen2 = llama.clone();
+        qwen2["model_type"] = "qwen2".into();
+        for part in ["weight", "bias"] {
+            assert_eq!(order(llama.clone(), &format!("blk.7.attn_q.{part}")), Order::InterleavedHeads(4));
+            assert_eq!(order(llama.clone(), &format!("blk.7.attn_k.{part}")), Order::InterleavedHeads(2));
+            assert_eq!(order(qwen2.clone(), &format!("blk.7.attn_q.{part}")), Order::RowMajor);
+        }
+        for name in ["attn_v.weight", "attn_output.weight", "ffn_up.weight"] {
+            assert_eq!(order(llama.clone(), &format!("blk.0.{name}")), Order::RowMajor);
+        }
+        for name in ["attn_qkv", "attn_output", "ffn_up", "ffn_down"] {
+            assert_eq!(order(gpt2.clone(), &format!("blk.0.{name}.weight")), Order::Transposed);
+            assert_eq!(order(gpt2.clone(), &format!("blk.0.{name}.bias")), Order::RowMajor);
+        }
+        assert_eq!(order(gpt2, "token_embd.weight"), Order::RowMajor);
+    }
+
     #[test]
     fn what_has_no_place_has_no_name() {
         for name in ["model.layers.01.input_layernorm.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "weight", "model.norm.scale"]
