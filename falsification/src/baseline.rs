@@ -181,6 +181,16 @@ mod tests {
         assert!(perplexity(1.0, 1.0 + 0.019) && !perplexity(1.0, 1.0 + 0.021));
     }
 
+    /// A divergence of 4e-6, 1.6e-4 and 2.5e-3: each is within the limit of wider types alone.
+    #[test]
+    fn the_divergence_of_weights_has_a_limit_for_each_width() {
+        let within = |by: f32| ["f32", "f16", "bf16", "q8_0", "q8", "q4_0"].map(|name| abs_kl(&[1.0, 1.0], &[1.0 + by, 1.0 - by], name));
+        assert_eq!(within(0.0028), [false, true, true, true, true, true]);
+        assert_eq!(within(0.018), [false, false, false, true, true, true]);
+        assert_eq!(within(0.07), [false, false, false, false, false, true]);
+        assert_eq!(within(0.3), [false; 6]);
+    }
+
     #[test]
     fn each_rule_is_blind_where_its_tool_is() {
         assert!(nmse(&ROW, &scaled(1.05)), "five per cent of scale");

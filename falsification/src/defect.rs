@@ -198,3 +198,57 @@ fn lint(defect: &Defect) -> Result<(), DefectError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = "[[defect]]\nid = \"scale-1\"\nkind = \"file\"\nwhat = \"a scale is wrong\"\nseen_in = \"invented\"\n\
+        architectures = [\"llama\", \"gpt2\"]\nforms = [\"gguf q4_0\"]\nstrengths = [1.0, 1.5]\nkills = [\"C1\"]\nspares = [\"C2\"]\nerrors = [\"timeout\"]\n";
+
+    #[test]
+    fn a_sound_record_is_read() {
+        let records = parse(SOUND).unwrap();
+        let Some(record) = records.first() else { panic!("one is due") };
+        assert!(record.applies_to("llama") && !record.applies_to("qwen2"));
+        assert!(record.is_for(&Form::converted("gguf", "q4_0", "F32")) && !record.is_for(&Form::converted("gguf", "q8_0", "F32")));
+        let refused = SOUND.replace("kills = [\"C1\"]\nspares = [\"C2\"]\n", "refused = \"gguf\"\n");
+        assert_eq!(parse(&refused).unwrap()[0].refused.as_deref(), Some("gguf"));
+    }
+
+    /// Each changes one field of the sound record, and that field is named.
+    #[test]
+    fn a_record_that_says_nothing_or_contradicts_itself_is_refused_by_field() {
+        let wrong = [
+            ("scale-1", "Scale-1", "id"),
+            ("scale-1", "scale--1", "id"),
+            ("scale-1", "scale_1", "id"),
+            ("a scale is wrong", "a scale is off", "what"),
+            ("invented", " ", "seen_in"),
+            ("\"gpt2\"", "\"bert\"", "architectures"),
+            ("forms = [\"gguf q4_0\"]\n", "", "forms"),
+            ("gguf q4_0", "q4_0", "forms"),
+            ("[1.0, 1.5]", "[1.5, 1.0]", "strengths"),
+            ("[1.0, 1.5]", "[1.0, 1.0]", "strengths"),
+            ("[1.0, 1.5]", "[1.0, inf]", "strengths"),
+            ("[1.0, 1.5]", "[nan]", "strengths"),
+            ("kills = [\"C1\"]", "kills = []", "kills"),
+            ("kills = [\"C1\"]", "kills = [\"C99\"]", "kills"),
+            ("kills = [\"C1\"]", "kills = [\"C1\", \"C1\"]", "kills"),
+            ("spares = [\"C2\"]", "spares = [\"C1\"]", "spares"),
+            ("spares = [\"C2\"]", "refused = \"gguf\"", "refused"),
+            ("kills = [\"C1\"]", "refused = \"gguf\"", "refused"),
+            ("kills = [\"C1\"]\nspares = [\"C2\"]", "refused = \" \"", "refused"),
+            ("\"timeout\"", "\"refused\"", "errors"),
+        ];
+        for (from, to, due) in wrong {
+            assert!(SOUND.contains(from), "{from}");
+            match parse(&SOUND.replace(from, to)) {
+                Err(DefectError::Field { field, .. }) => assert_eq!(field, due, "{to}"),
+                other => panic!("{to}: {other:?}"),
+            }
+        }
+        assert!(matches!(parse(&format!("{SOUND}{SOUND}")), Err(DefectError::Field { field: "id", .. })));
+        assert!(matches!(parse(""), Err(DefectError::Toml(_))) && matches!(parse("[[defect]]\n"), Err(DefectError::Toml(_))));
+    }
+}

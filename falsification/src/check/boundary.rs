@@ -214,6 +214,19 @@ mod tests {
         assert_eq!(tried(1, true), [1]);
     }
 
+    #[test]
+    fn a_token_is_named_by_the_place_that_it_takes() {
+        let verdict = judge("F-E2-lengths-generate", 2, Arithmetic::Exact, |answer| {
+            answer.map(|mut answer| {
+                if let Answer::Generated { ids, .. } = &mut answer {
+                    ids[1] = (ids[1] + 1) % 256;
+                }
+                answer
+            })
+        });
+        assert_eq!((verdict.outcome, verdict.place.position), (Outcome::Falsified, Some(3)), "{verdict:#?}");
+    }
+
     /// The verdict on a runtime whose answer to one kind of question, at one length, passes through `change`.
     fn judge(id: &str, at: usize, arithmetic: Arithmetic, change: impl Fn(Answered) -> Answered) -> Verdict {
         let fixture = Fixture { arithmetic, ..Fixture::new() };

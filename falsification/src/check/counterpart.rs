@@ -237,7 +237,13 @@ fn own_template(case: &Case, answers: &dyn Answers) -> Judged {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_padding, says};
+    use super::{is_padding, says, text_of};
+
+    #[test]
+    fn bytes_are_shown_as_the_text_that_they_are() {
+        assert_eq!(text_of("é\n".as_bytes()), r#""é\n""#);
+        assert_eq!(text_of(&[b'a', 0x80]), "\"a\u{fffd}\"");
+    }
 
     #[test]
     fn only_a_row_past_the_last_token_is_padding() {

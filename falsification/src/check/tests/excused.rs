@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::files::stored;
-use super::{Tamper, generated, of, verdicts};
+use super::{Tamper, generated, logits, of, verdicts};
 use crate::check::fixture::{Fixture, right_answer};
 use crate::check::shelf::Shelf;
 use crate::check::{Case, find};
 use crate::form::Form;
 use crate::golden::MarginClass;
 use crate::observation::{Answer, Answers, Failure, Peer, Peers, Question};
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Owner};
 
 /// The way back of a file whose tensor at `at` is Q6_K, with other bytes than before.
 struct OtherBytes {
@@ -100,4 +100,48 @@ fn another_token_than_llama_cpp_has_costs_what_llama_cpp_says() {
     let other = judge(|_, a| generated(a, |ids, _| ids[0] = (ids[0] + 1) % 256));
     assert_eq!(other.outcome, Outcome::Falsified, "{other:#?}");
     assert!(other.measures.iter().any(|measure| !measure.holds()), "{other:#?}");
+}
+
+/// Whose fault a red row of a quantized file is, is told from the values that gguf-py read and from what the oracles answered with them.
+#[test]
+fn the_fault_is_the_files_or_the_kernels() {
+    let fixture = of(Form::converted("gguf", "q8_0", "F32"));
+    let bent: Tamper = |_, answer| logits(answer, |l| l.values.iter_mut().for_each(|x| *x *= -1.0));
+    let told = |id: &str, tamper: Tamper| verdicts(&fixture, find(id).unwrap(), tamper).remove(0).1;
+    let kernel = told("F-G4-logits", bent);
+    assert_eq!((kernel.outcome, kernel.owner), (Outcome::Falsified, Owner::Kernel), "{kernel:#?}");
+    assert!(kernel.observed.ends_with("with them: the kernel is at fault (llama.cpp agrees with the oracle)"), "{}", kernel.observed);
+    let file = told("F-G4-logits", |_, answer| {
+        let answer = stored(answer, |c| c.values_digest = "0".repeat(64));
+        logits(answer, |l| l.values.iter_mut().for_each(|x| *x *= -1.0))
+    });
+    assert_eq!((file.outcome, file.owner), (Outcome::Falsified, Owner::File), "{file:#?}");
+    assert!(file.observed.contains("; gguf-py reads other values in this file"), "{}", file.observed);
+    let answers = told("CANARY", |_, answer| generated(answer, |ids, _| ids.iter_mut().for_each(|id| *id = (*id + 1) % 256)));
+    assert_eq!((answers.outcome, answers.owner), (Outcome::Falsified, Owner::Kernel), "{answers:#?}");
+    assert!(answers.observed.contains("the oracle answers otherwise with these very values"), "{}", answers.observed);
+}
+
+/// What the loader of APR reads is asked of every such file.
+#[test]
+fn an_apr_file_has_the_fields_that_its_loader_reads() {
+    let fixture = of(Form::converted("apr", "q8", "F32"));
+    let bare: Tamper = |_, answer| stored(answer, |c| c.metadata.clear());
+    let verdict = verdicts(&fixture, find("V2").unwrap(), bare).remove(0).1;
+    assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
+    for field in
+        ["architecture", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "vocab_size", "intermediate_size", "param_count"]
+    {
+        assert!(verdict.observed.contains(&format!("{field} is missing")), "{field}: {}", verdict.observed);
+    }
+}
+
+/// As many things as the two files hold are compared.
+#[test]
+fn a_conversion_counts_what_it_compared() {
+    let fixture = of(Form::converted("gguf", "q8_0", "F32"));
+    let Ok(Answer::Container(container)) = right_answer(&fixture, &Question::Container) else { panic!("a container is due") };
+    let verdict = verdicts(&fixture, find("INV-convert").unwrap(), |_, answer| answer).remove(0).1;
+    assert!(verdict.is_green() && container.tensors.len() > 2 && container.metadata.len() > 2, "{verdict:#?}");
+    assert_eq!(verdict.compared, (container.tensors.len() + container.metadata.len()) as u64);
 }

@@ -1,6 +1,7 @@
 //! What a single check sees, and what its verdict names: the step, the stage, the token.
 
 use super::{Answered, Tamper, fixture, generated, logits, verdicts};
+use crate::arithmetic::Arithmetic;
 use crate::check::fixture::{Fake, Fixture};
 use crate::check::{Per, find};
 use crate::observation::{Answer, Mode, Positions, Question};
@@ -171,4 +172,20 @@ fn a_text_that_was_memorised_is_not_learned() {
     };
     let verdict = find("LEARNED").unwrap().judge(&fixture.case(None, None), &fake);
     assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
+}
+
+/// The place of a token that the engine does not have is that in prompt and text together, also where the text ends early.
+#[test]
+fn a_token_that_the_engine_does_not_have_is_named_by_its_place() {
+    let fixture = Fixture { arithmetic: Arithmetic::F32, ..fixture() };
+    let check = find("CROSS-RUNTIME-greedy").unwrap();
+    let judge = |change: fn(&mut Vec<u32>)| {
+        let (_, verdict) = verdicts(&fixture, check, |_: &Question, answer: Answered| generated(answer, |ids, _| change(ids))).remove(0);
+        assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
+        verdict.place.position.expect("a place")
+    };
+    let prompt = fixture.prompts[0].prompt.ids.len();
+    assert_eq!(judge(|ids| ids[0] = (ids[0] + 1) % 256), prompt);
+    assert_eq!(judge(|ids| ids[3] = (ids[3] + 1) % 256), prompt + 3);
+    assert_eq!(judge(|ids| ids.truncate(2)), prompt + 2);
 }
