@@ -487,3 +487,6 @@ fn bytes(case: &Case, answers: &dyn Answers) -> Judged {
     }
     Ok(Verdict::corroborated(compared, "the first values of each tensor as its bytes have them", "so"))
 }
+
+#[cfg(test)]
+mod tests;

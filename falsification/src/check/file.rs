@@ -197,3 +197,28 @@ fn sorted(ids: &[u32]) -> String {
     ids.dedup();
     format!("{ids:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(rms: f64, mean: f64, min: f64, max: f64) -> TensorRow {
+        TensorRow { name: "t".into(), dtype: "F32".into(), shape: vec![2, 2], rms, mean, min, max, n_nonfinite: 0 }
+    }
+
+    #[test]
+    fn statistics_that_cannot_be_of_one_tensor_are_a_complaint() {
+        assert_eq!(complaint(&row(2.0, 1.0, -1.0, 3.0)), None);
+        assert_eq!(complaint(&row(2.0, -2.0, -2.0, -2.0)), None);
+        for (rms, mean, min, max) in [(2.0, -1.5, -1.0, 3.0), (2.0, 1.5, -1.0, 1.0), (3.5, 1.0, -1.0, 3.0), (0.5, 1.0, -1.0, 3.0)] {
+            let told = complaint(&row(rms, mean, min, max));
+            assert!(told.is_some_and(|told| told.starts_with("statistics that contradict")), "{rms} {mean} {min} {max}");
+        }
+        for broken in [row(f64::NAN, 1.0, -1.0, 3.0), row(2.0, 1.0, f64::NEG_INFINITY, 3.0), row(0.0, 0.0, 0.0, 0.0)] {
+            assert!(complaint(&broken).is_some(), "{broken:?}");
+        }
+        assert!(complaint(&TensorRow { shape: vec![2], ..row(0.0, 0.0, 0.0, 0.0) }).is_none(), "a bias may be zero");
+        assert!(complaint(&TensorRow { shape: vec![2, 0], ..row(2.0, 1.0, -1.0, 3.0) }).is_some());
+        assert!(complaint(&TensorRow { n_nonfinite: 1, ..row(2.0, 1.0, -1.0, 3.0) }).is_some());
+    }
+}

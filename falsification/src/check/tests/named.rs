@@ -189,3 +189,30 @@ fn a_token_that_the_engine_does_not_have_is_named_by_its_place() {
     assert_eq!(judge(|ids| ids[3] = (ids[3] + 1) % 256), prompt + 3);
     assert_eq!(judge(|ids| ids.truncate(2)), prompt + 2);
 }
+
+/// A token that costs more than a tie is red, whatever the signs of the two logits are.
+#[test]
+fn what_a_token_loses_is_a_difference() {
+    let fixture = Fixture { arithmetic: Arithmetic::F32, ..fixture() };
+    // The largest logit of each row is 1, all others are -1.
+    let tamper = |_: &Question, answer: Answered| {
+        let answer = logits(answer, |l| {
+            for row in l.values.chunks_mut(l.vocab) {
+                let best = (0..row.len()).reduce(|a, b| if row[b] > row[a] { b } else { a }).unwrap();
+                row.fill(-1.0);
+                row[best] = 1.0;
+            }
+        });
+        generated(answer, |ids, _| ids[2] = (ids[2] + 1) % 256)
+    };
+    let (_, verdict) = verdicts(&fixture, find("INV-generate").unwrap(), tamper).remove(0);
+    assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
+    assert_eq!(verdict.place.position, Some(fixture.prompts[0].prompt.ids.len() + 2), "{verdict:#?}");
+}
+
+#[test]
+fn every_field_of_an_inspection_is_counted() {
+    let (_, verdict) = verdicts(&fixture(), find("INSPECT").unwrap(), |_, answer| answer).remove(0);
+    assert!(verdict.is_green() && verdict.expected.starts_with(&format!("{} fields", verdict.compared)), "{verdict:#?}");
+    assert_eq!(verdict.compared, 12);
+}
