@@ -4,6 +4,7 @@ use super::{Answered, Tamper, fixture, generated, logits, verdicts};
 use crate::arithmetic::Arithmetic;
 use crate::check::fixture::{Fake, Fixture};
 use crate::check::{Per, find};
+use crate::golden::SamplingGolden;
 use crate::observation::{Answer, Mode, Positions, Question};
 use crate::verdict::Outcome;
 
@@ -215,4 +216,35 @@ fn every_field_of_an_inspection_is_counted() {
     let (_, verdict) = verdicts(&fixture(), find("INSPECT").unwrap(), |_, answer| answer).remove(0);
     assert!(verdict.is_green() && verdict.expected.starts_with(&format!("{} fields", verdict.compared)), "{verdict:#?}");
     assert_eq!(verdict.compared, 12);
+}
+
+#[test]
+fn a_time_that_no_clock_shows_is_red() {
+    for seconds in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let tamper = |_: &Question, answer: Answered| {
+            answer.map(|answer| if let Answer::Timed { ids, .. } = answer { Answer::Timed { ids, seconds } } else { answer })
+        };
+        let (_, verdict) = verdicts(&fixture(), find("BENCH").unwrap(), tamper).remove(0);
+        assert_eq!(verdict.outcome, Outcome::Falsified, "{seconds}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn a_wrong_text_is_named_by_the_place_where_it_begins() {
+    let fixture = fixture();
+    let other = |_: &Question, answer: Answered| generated(answer, |ids, _| ids[0] = (ids[0] + 1) % 256);
+    let (_, verdict) = verdicts(&fixture, find("QA").unwrap(), other).remove(0);
+    assert_eq!(verdict.place.position, Some(fixture.prompts[0].prompt.ids.len()), "{verdict:#?}");
+}
+
+/// What is said to have been drawn was drawn.
+#[test]
+fn draws_are_counted() {
+    let golden = SamplingGolden::committed().unwrap();
+    for family in ["draw", "top-k", "combined"] {
+        let check = find(&format!("SAMPLE-{family}")).unwrap();
+        let (_, verdict) = verdicts(&fixture(), check, |_, answer| answer).remove(0);
+        let drawn: usize = golden.family(family).map(|case| case.draws.len()).sum();
+        assert!(drawn > 0 && verdict.expected.contains(&format!(" cases, {drawn} draws, ")), "{drawn}: {verdict:#?}");
+    }
 }
