@@ -166,6 +166,16 @@ fn a_golden_that_contradicts_itself_is_refused(#[case] pointer: &str, #[case] va
     assert_eq!(field_of(&error), field, "{error}");
 }
 
+/// A margin a hundredth larger is of the same class, and not what the list at its position says.
+#[test]
+fn a_margin_that_the_listed_tokens_do_not_have_is_refused() {
+    let golden: Value = serde_json::from_str(&prompt_text()).unwrap();
+    let bits = golden["greedy"]["margins"][2].as_str().and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap();
+    let larger = format!("{:08x}", (f32::from_bits(bits) * 1.01).to_bits());
+    let error = judged(&set("/greedy/margins/2", json!(larger))).expect_err("it must be refused");
+    assert_eq!(field_of(&error), "greedy.margins[2]", "{error}");
+}
+
 #[rstest]
 #[case("/prompt/ids", "prompt.ids")]
 #[case("/greedy/ids", "greedy.ids")]
