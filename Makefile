@@ -16,14 +16,15 @@ MUTANTS_OUT := target/mutation
 # Built in one place: a copy of the tree each, but what it depends on once.
 MUTANTS_RUN := CARGO_TARGET_DIR="$(CURDIR)/$(MUTANTS_OUT)/build" PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants $(PACKAGES:%=-p %)
 # Most mutants die by the tests of their own package, in seconds: those come first, and what survives them meets the tests of the others.
-# Of each pass: the packages that are tested, and the targets.
+# Of each pass: the packages that are tested, and the targets. Where no mutant is of the engine, it is built once, to be fast.
+ENGINE_STAYS := "--config", "profile.mutants.package.ground-truth.opt-level=3", "--config", "profile.mutants.package.ground-truth.codegen-units=16"
 WHOSE_near-ground-truth := "ground-truth"
 WHOSE_near-ground-truth-falsification := "ground-truth-falsification"
 WHOSE_near-ground-truth-harness := "ground-truth-harness"
 WHOSE_far := "ground-truth-falsification", "ground-truth-harness"
 TESTS_near-ground-truth := "--lib", "--test", "engine", "--test", "quant_data"
-TESTS_near-ground-truth-falsification := "--lib", "--test", "checklist"
-TESTS_near-ground-truth-harness := "--lib"
+TESTS_near-ground-truth-falsification := $(ENGINE_STAYS), "--lib", "--test", "checklist"
+TESTS_near-ground-truth-harness := $(ENGINE_STAYS), "--lib"
 TESTS_far := "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "checklist", "--test", "convert", "--test", "falsify", "--test", "suite"
 MUTANTS_SAY := cargo run --quiet -p ground-truth-harness --example mutants --
 N ?= 300

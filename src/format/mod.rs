@@ -151,6 +151,13 @@ mod tests {
         }
     }
 
+    /// A length is followed by a header. What stands there instead, the reader of safetensors tells.
+    #[test]
+    fn a_length_without_a_header_is_left_to_its_reader() {
+        assert_eq!(of("model", b"\x02\0\0\0\0\0\0\0[]"), Ok(Format::Safetensors));
+        assert_eq!(of("model", b"\0\0\0\0\0\0\0\0[]"), Err("not-a-model"));
+    }
+
     #[test]
     fn what_is_no_model_is_refused_by_what_it_is() {
         for bytes in [&b""[..], b"PK\x03\x04", b"{\"a\": 1}", b"\x80\x02}q\0.", b"version https://git-lfs.github.com/spec/v1"] {

@@ -302,6 +302,7 @@ mod tests {
         assert!(refused("\"row\": \"natural-32\"", "\"row\": \"nobody\"").contains("processed logits of 0"));
         assert!(refused("\"kept\": 1", "\"kept\": 2").contains("tie"));
         assert!(refused("\"id\": 21, \"clear\": true", "\"id\": 22, \"clear\": true").contains("by its own logits 21"));
+        assert!(refused("\"id\": 21, \"clear\": true", "\"id\": 99999, \"clear\": false").contains("picks token 99999"));
         assert!(refused("\"greedy\": 1", "\"greedy\": 2").contains("refused/temperature-zero"));
         assert!(refused("\"top_k\"", "\"topk\"").contains("topk"));
     }

@@ -295,6 +295,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_op_has_a_word_of_its_own() {
+        let words: std::collections::BTreeSet<String> = Op::ALL.iter().map(Op::to_string).collect();
+        assert_eq!(words.len(), Op::ALL.len());
+        assert!(words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())), "{words:?}");
+    }
+
+    #[test]
     fn every_mode_names_its_op() {
         let ask = |mode| Question::Logits { ids: vec![1], positions: Positions::All, mode }.op();
         assert_eq!(ask(Mode::Whole), Op::Logits);

@@ -219,3 +219,35 @@ fn text(diff: &Diff) -> String {
     let _ = writeln!(text, "{verdict}: {} fields, {n} of {} tensors differ", diff.config.len(), diff.tensors.len());
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use ground_truth::Dtype;
+
+    use super::*;
+
+    fn matrix(values: &[f32]) -> Tensor {
+        Tensor::from_f32(Dtype::F32, vec![2, values.len() / 2], values).expect("a tensor")
+    }
+
+    fn compared(a: &[f32], b: &[f32]) -> (&'static str, Statistics) {
+        let (verdict, statistics) = compare(&matrix(a), &matrix(b));
+        (verdict, statistics.expect("statistics of tensors of one shape"))
+    }
+
+    #[test]
+    fn two_tensors_differ_by_what_their_elements_say() {
+        let a = [1.0, -2.0, 3.0, 0.0, 5.0, -6.0];
+        let (verdict, same) = compared(&a, &a);
+        assert_eq!((verdict, same.n, same.n_different, same.max_abs, same.sign_agreement), ("equal", 6, 0, Some(0.0), Some(1.0)));
+        assert!(same.same_bytes);
+        let (verdict, other) = compared(&a, &[1.0, -2.5, 3.0, 4.0, -5.0, -6.0]);
+        assert_eq!((verdict, other.n_different, other.max_abs, other.sign_agreement), ("values", 3, Some(10.0), Some(0.8)));
+        assert!(!other.same_bytes);
+        // The other layout of the same numbers, and zeros of both signs, which are other bits and no other sign.
+        assert_eq!(compared(&a, &[1.0, 3.0, 5.0, -2.0, 0.0, -6.0]).0, "transposed");
+        let (verdict, zero) = compared(&[0.0; 4], &[-0.0, 0.0, 0.0, 0.0]);
+        assert_eq!((verdict, zero.n_different, zero.max_abs, zero.sign_agreement), ("values", 1, Some(0.0), None));
+        assert_eq!(compared(&a, &[f32::NAN; 6]).1.max_abs, None);
+    }
+}

@@ -215,4 +215,18 @@ mod tests {
         let text = explanation("f-g4-logits").unwrap_or_default();
         assert!(text.contains("2 x the golden's own rounding") && text.contains("q-rows-interleaved"), "{text}");
     }
+
+    #[test]
+    fn the_defects_of_a_check_are_counted() {
+        let records = std::fs::read_to_string(Workspace::from_env().root().join(DEFECTS)).expect("the records");
+        let records = defect::parse(&records).expect("sound records");
+        for id in ["F-G4-logits", "F-RS6-encode", "SPC-signs"] {
+            let named =
+                |list: fn(&Defect) -> &Vec<String>| records.iter().filter(|record| list(record).iter().any(|name| name == id)).count();
+            let (kills, spares) = (named(|record| &record.kills), named(|record| &record.spares));
+            let due = format!("kills         {kills} of {} defects on record; it must stay green on {spares}\n", records.len());
+            let text = explanation(id).unwrap_or_else(|refusal| panic!("{}", refusal.message));
+            assert!(kills > 0 && text.contains(&due), "{due}{text}");
+        }
+    }
 }
