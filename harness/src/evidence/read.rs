@@ -148,6 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_named_by_its_folder_and_by_no_way_to_it() {
+        let out = tempfile::tempdir().unwrap();
+        let run = run_of(out.path(), &["a::x"]);
+        assert_eq!(run_named(out.path(), run.id()).unwrap().id(), run.id());
+        let way = format!("../{}/{}", out.path().file_name().unwrap().to_string_lossy(), run.id());
+        assert!(out.path().join(&way).is_dir());
+        for id in [way.as_str(), "no-such-run", "..", ""] {
+            assert!(run_named(out.path(), id).is_err_and(|error| error.contains("its folders are the runs there are")), "{id}");
+        }
+    }
+
+    #[test]
     fn records_come_by_name_and_with_their_manifest() {
         let out = tempfile::tempdir().unwrap();
         let run = run_of(out.path(), &["b::x", "a::x"]);
