@@ -245,7 +245,7 @@ mod tests {
         assert_eq!((verdict, other.n_different, other.max_abs, other.sign_agreement), ("values", 3, Some(10.0), Some(0.8)));
         assert!(!other.same_bytes);
         // The other layout of the same numbers, and zeros of both signs, which are other bits and no other sign.
-        assert_eq!(compared(&a, &[1.0, 3.0, 5.0, -2.0, 0.0, -6.0]).0, "transposed");
+        assert_eq!(compared(&a, &[1.0, 0.0, -2.0, 5.0, 3.0, -6.0]).0, "transposed");
         let (verdict, zero) = compared(&[0.0; 4], &[-0.0, 0.0, 0.0, 0.0]);
         assert_eq!((verdict, zero.n_different, zero.max_abs, zero.sign_agreement), ("values", 1, Some(0.0), None));
         assert_eq!(compared(&a, &[f32::NAN; 6]).1.max_abs, None);

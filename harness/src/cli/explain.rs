@@ -220,7 +220,7 @@ mod tests {
     fn the_defects_of_a_check_are_counted() {
         let records = std::fs::read_to_string(Workspace::from_env().root().join(DEFECTS)).expect("the records");
         let records = defect::parse(&records).expect("sound records");
-        for id in ["F-G4-logits", "F-RS6-encode", "SPC-signs"] {
+        for id in ["F-G4-logits", "F-RS6-vocabulary", "SPC-signs"] {
             let named =
                 |list: fn(&Defect) -> &Vec<String>| records.iter().filter(|record| list(record).iter().any(|name| name == id)).count();
             let (kills, spares) = (named(|record| &record.kills), named(|record| &record.spares));
