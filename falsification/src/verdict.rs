@@ -306,4 +306,50 @@ mod tests {
         verdict.measures.push(Measure::gated("x", 2.0, 1.0, ""));
         assert_eq!(verdict.guarded().outcome, Outcome::Error);
     }
+
+    /// Evidence, reports and expectations go by these words.
+    #[test]
+    fn everything_is_called_by_its_word() {
+        assert_eq!([Outcome::Corroborated, Outcome::Falsified, Outcome::Error].map(Outcome::name), ["corroborated", "falsified", "error"]);
+        let kinds = ["refused", "crash", "timeout", "protocol", "unsupported", "golden", "tolerance", "nothing compared", "gate"];
+        assert_eq!(ErrorKind::ALL.map(ErrorKind::name), kinds);
+        let owners = [Owner::File, Owner::Kernel, Owner::Tokenizer, Owner::Config, Owner::Golden, Owner::Runtime];
+        assert_eq!(owners.map(Owner::name), ["file", "kernel", "tokenizer", "config", "golden", "runtime"]);
+    }
+
+    #[test]
+    fn a_bound_includes_itself_and_what_is_printed_has_none() {
+        assert!(Measure::gated("x", 1.0, 1.0, "").holds() && !Measure::gated("x", 1.5, 1.0, "").holds());
+        assert!(Measure::printed("x", f64::NAN, "").holds());
+    }
+
+    #[test]
+    fn a_verdict_keeps_what_it_was_told() {
+        let numbers = |observed: f64| vec![Measure::gated("x", observed, 1.0, "nats")];
+        for (observed, outcome) in [(0.5, Outcome::Corroborated), (1.5, Outcome::Falsified)] {
+            let verdict = Verdict::measured(7, numbers(observed), "due", "found");
+            assert_eq!((verdict.outcome, verdict.compared, &verdict.measures), (outcome, 7, &numbers(observed)));
+            assert_eq!((verdict.expected.as_str(), verdict.observed.as_str(), verdict.error), ("due", "found", None));
+            assert_eq!(verdict.is_green(), outcome == Outcome::Corroborated);
+            assert_eq!(verdict.clone().guarded(), verdict);
+        }
+        assert_eq!(Verdict::measured(0, numbers(0.5), "", "").error, Some(ErrorKind::NothingCompared));
+        let place = Place { position: Some(3), ..Place::default() };
+        assert!(Place::default().is_empty() && !place.is_empty());
+        let verdict = Verdict::falsified("due", "found").at(place.clone()).owned_by(Owner::File);
+        assert_eq!((verdict.outcome, verdict.place, verdict.owner), (Outcome::Falsified, place, Owner::File));
+    }
+
+    #[test]
+    fn a_failure_is_an_error_of_its_kind() {
+        let verdict = Verdict::failure(&Failure::Timeout { seconds: 5.0 }, "an answer");
+        assert_eq!((verdict.outcome, verdict.error, verdict.expected.as_str()), (Outcome::Error, Some(ErrorKind::Timeout), "an answer"));
+        assert!(verdict.observed.contains("5 s") && !verdict.is_green());
+    }
+
+    #[test]
+    fn a_green_verdict_on_nothing_is_an_error() {
+        let hollow = Verdict { compared: 0, ..Verdict::corroborated(1, "", "") };
+        assert_eq!(hollow.guarded().error, Some(ErrorKind::NothingCompared));
+    }
 }
