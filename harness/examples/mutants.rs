@@ -16,6 +16,7 @@
 
 #![expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is below every limit")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -78,13 +79,15 @@ fn select(list: &str, n: &str, seed: &str, file: &str) -> Result<ExitCode, Strin
 
 fn of_package(package: &str, list: &str, sample: &str) -> Result<ExitCode, String> {
     let chosen = text(sample)?;
-    for mutant in mutation::read_list(&text(list)?)?.iter().filter(|mutant| mutant.package == package) {
-        let expression = sample::expression(mutant);
-        if chosen.lines().any(|line| line == expression) {
-            println!("{expression}");
-        }
+    for mutant in mutation::read_list(&text(list)?)?.iter().filter(|mutant| mutant.package == package && is_chosen(&chosen, mutant)) {
+        println!("{}", sample::expression(mutant));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_chosen(chosen: &str, mutant: &Mutant) -> bool {
+    let expression = sample::expression(mutant);
+    chosen.lines().any(|line| line == expression)
 }
 
 /// What became of the mutants of a run, and how many of the sample were never tried.
@@ -95,8 +98,10 @@ fn tried(sample: &str, outcomes: &[&str]) -> Result<(Vec<(Mutant, Fate)>, usize)
         return Ok((mutants, 0));
     }
     let chosen = text(sample)?;
-    mutants.retain(|(mutant, _)| chosen.lines().any(|line| line == sample::expression(mutant)));
-    let untried = chosen.lines().count() - mutants.len();
+    mutants.retain(|(mutant, _)| is_chosen(&chosen, mutant));
+    // Of two mutants that have one name, a line chooses both.
+    let names: BTreeSet<String> = mutants.iter().map(|(mutant, _)| sample::expression(mutant)).collect();
+    let untried = chosen.lines().filter(|line| !names.contains(*line)).count();
     Ok((mutants, untried))
 }
 
@@ -105,7 +110,7 @@ fn tried(sample: &str, outcomes: &[&str]) -> Result<(Vec<(Mutant, Fate)>, usize)
 fn unchosen(list: &str, sample: &str) -> Result<ExitCode, String> {
     let chosen = text(sample)?;
     for mutant in mutation::read_list(&text(list)?)? {
-        if mutant.name.contains(": delete field ") && !chosen.lines().any(|line| line == sample::expression(&mutant)) {
+        if mutant.name.contains(": delete field ") && !is_chosen(&chosen, &mutant) {
             println!("{}", mutant.name);
         }
     }

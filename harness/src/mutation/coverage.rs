@@ -70,9 +70,10 @@ pub fn read(text: &str, root: &str) -> Result<Vec<Covered>, String> {
     Ok(files)
 }
 
-/// The files of which fewer than `least` of a hundred lines are reached, worst first.
+/// The files of which fewer than `least` of a hundred lines are reached, worst first; all, where `least` is no number.
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is above every file")]
 pub fn below(files: &[Covered], least: f64) -> Vec<&Covered> {
-    let mut below: Vec<&Covered> = files.iter().filter(|file| file.percent() < least).collect();
+    let mut below: Vec<&Covered> = files.iter().filter(|file| !(file.percent() >= least)).collect();
     below.sort_by(|a, b| a.percent().total_cmp(&b.percent()).then_with(|| a.file.cmp(&b.file)));
     below
 }
@@ -93,6 +94,7 @@ mod tests {
         let files = read(&export(&[("/w/a.rs", 100, 95), ("/w/b.rs", 100, 94), ("/w/c.rs", 10, 1), ("/w/d.rs", 0, 0)]), "/w").unwrap();
         let listed: Vec<&str> = below(&files, 95.0).into_iter().map(|file| file.file.as_str()).collect();
         assert_eq!(listed, ["c.rs", "b.rs"]);
+        assert_eq!(below(&files, f64::NAN).len(), 4);
     }
 
     #[test]
