@@ -192,6 +192,11 @@ fn outline(answer: &Answer) -> String {
     }
 }
 
+/// A text in quotes, or the word for its absence.
+pub(super) fn quoted(text: Option<&str>) -> String {
+    text.map_or_else(|| "none".to_owned(), |text| format!("{text:?}"))
+}
+
 /// The golden of the prompt that this trial is about.
 pub(super) fn prompt<'a>(case: &Case<'a>) -> Judged<&'a PromptGolden> {
     case.prompt.ok_or_else(|| missing("a golden of the prompt", "this trial has none"))

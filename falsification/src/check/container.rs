@@ -257,7 +257,7 @@ fn misnamed(format: &str, stored: &Stored) -> Option<String> {
             return Some(format!("name {name:?}, which no reader of GGUF looks for"));
         }
     } else if stored.hf_name.as_ref() != Some(name) {
-        return Some(format!("name {name:?} where {:?} is known", stored.hf_name));
+        return Some(format!("name {name:?} where {} is known", ask::quoted(stored.hf_name.as_deref())));
     }
     None
 }

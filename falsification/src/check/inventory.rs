@@ -104,7 +104,7 @@ fn extracted(case: &Case, answers: &dyn Answers) -> Judged {
         if stored.hf_name.as_deref().is_some_and(|name| due.remove(name)) || is_derived(case, stored) {
             continue;
         }
-        let observed = format!("tensor {:?}, which stands for {:?}", stored.name, stored.hf_name);
+        let observed = format!("tensor {:?}, which stands for {}", stored.name, ask::quoted(stored.hf_name.as_deref()));
         return Ok(Verdict::falsified(expected, observed).at(place(&stored.name)).owned_by(Owner::File));
     }
     match due.first() {
@@ -299,7 +299,8 @@ fn identity(case: &Case, answers: &dyn Answers) -> Judged {
     for (name, hash) in &container.source {
         let known = files.iter().find(|file| is_named(&file.name, name));
         if known.is_none_or(|file| file.sha256 != *hash) {
-            let observed = format!("{name:?} with SHA-256 {hash}, the golden's has {:?}", known.map(|file| file.sha256.as_str()));
+            let known = ask::quoted(known.map(|file| file.sha256.as_str()));
+            let observed = format!("{name:?} with SHA-256 {hash}, the golden's has {known}");
             return Ok(Verdict::falsified(expected, observed).owned_by(Owner::File));
         }
     }
@@ -334,7 +335,8 @@ fn odds(due: &Container, found: &Container) -> Option<String> {
     };
     let (mine, other) = (entries(found), entries(due));
     if let Some((key, value)) = mine.iter().find(|(key, value)| other.get(*key) != Some(value)) {
-        return Some(format!("{key} is {:?}, there {:?}", value.1, other.get(key).map(|value| value.1.as_str())));
+        let there = ask::quoted(other.get(key).map(|value| value.1.as_str()));
+        return Some(format!("{key} is {:?}, there {there}", value.1));
     }
     let lost = other.keys().find(|key| !mine.contains_key(*key))?;
     Some(format!("{lost} is missing"))

@@ -3,6 +3,7 @@
 mod excused;
 mod files;
 mod named;
+mod spoken;
 
 use super::fixture::{Fake, Fixture};
 use super::{Case, Check, Per, Scope, all, find};
@@ -397,6 +398,8 @@ fn refusals_must_be_typed() {
         assert_eq!(outcome(untyped), Outcome::Falsified, "{id}");
         assert_eq!(outcome(answered), Outcome::Falsified, "{id}");
         assert_eq!(outcome(crash), Outcome::Error, "{id}");
+        let (_, verdict) = verdicts(&fixture, find(id).unwrap(), answered).remove(0);
+        assert_eq!(verdict.observed, "an answer: logits of shape (1, 1)", "{id}");
     }
 }
 

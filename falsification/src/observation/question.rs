@@ -284,7 +284,8 @@ impl fmt::Display for Question {
             }
             Question::Sample(request) => {
                 let (logits, before) = (request.logit_bits.len(), request.prompt.len() + request.generated.len());
-                write!(f, "a token drawn from {logits} logits after {before} ids, u = {:?}, {:?}", request.u, request.params)
+                let params = serde_json::to_string(&request.params).map_err(|_| fmt::Error)?;
+                write!(f, "a token drawn from {logits} logits after {before} ids, u = {:?}, by {params}", request.u)
             }
         }
     }

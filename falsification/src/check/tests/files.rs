@@ -35,7 +35,7 @@ fn matrices(question: &Question, answer: Answered, change: impl Fn(&mut Vec<f32>
 
 /// Wrong files, and every check that sees each: those that look at files and values, and no other of them.
 #[rustfmt::skip] // A table reads best with one row a line.
-const WRONG_FILES: &[(&str, Tamper, &[&str])] = &[
+pub(super) const WRONG_FILES: &[(&str, Tamper, &[&str])] = &[
     ("another format", |_, a| stored(a, |c| c.format = "apr".into()), &["C1", "C2", "C4", "VALIDATE"]),
     ("another version", |_, a| stored(a, |c| c.version = "1".into()), &["C2"]),
     ("another magic", |_, a| stored(a, |c| c.files[0].magic[0] = b'X'), &["C5"]),

@@ -112,9 +112,11 @@ fn regret_on_a_tie_is_green_and_off_the_list_is_red() {
             }
         })
     };
-    for (_, verdict) in verdicts(&fixture, check, swapped) {
+    for (trial, verdict) in verdicts(&fixture, check, swapped) {
         assert_eq!(verdict.outcome, Outcome::Falsified);
-        assert!(verdict.observed.contains("largest regret"), "{}", verdict.observed);
+        let golden = fixture.prompts.iter().find(|golden| golden.prompt.name == trial).unwrap();
+        let flips = format!("another token at {} positions", golden.forced.top.len());
+        assert!(verdict.observed.contains("largest regret") && verdict.observed.ends_with(&flips), "{}", verdict.observed);
     }
     let unlisted: Tamper = |_, answer| {
         logits(answer, |l| {
