@@ -16,16 +16,19 @@ MUTANTS_OUT := target/mutation
 # Built in one place: a copy of the tree each, but what it depends on once.
 MUTANTS_RUN := CARGO_TARGET_DIR="$(CURDIR)/$(MUTANTS_OUT)/build" PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants $(PACKAGES:%=-p %)
 # Most mutants die by the tests of their own package, in seconds: those come first, and what survives them meets the tests of the others.
-# Of each pass: the packages that are tested, and the targets. Where no mutant is of the engine, it is built once, to be fast.
+# Of each pass: the packages that are tested, and the targets. Where no mutant is of the engine, it is built once, to be fast; the table of power
+# is tried on what survives everything else there, as it is the only test of its own code.
 ENGINE_STAYS := "--config", "profile.mutants.package.ground-truth.opt-level=3", "--config", "profile.mutants.package.ground-truth.codegen-units=16"
 WHOSE_near-ground-truth := "ground-truth"
 WHOSE_near-ground-truth-falsification := "ground-truth-falsification"
 WHOSE_near-ground-truth-harness := "ground-truth-harness"
-WHOSE_far := "ground-truth-falsification", "ground-truth-harness"
+WHOSE_far-ground-truth := "ground-truth-falsification", "ground-truth-harness"
+WHOSE_far-others := "ground-truth-falsification", "ground-truth-harness"
 TESTS_near-ground-truth := "--lib", "--test", "engine", "--test", "quant_data"
 TESTS_near-ground-truth-falsification := $(ENGINE_STAYS), "--lib", "--test", "checklist"
 TESTS_near-ground-truth-harness := $(ENGINE_STAYS), "--lib"
-TESTS_far := "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "checklist", "--test", "convert", "--test", "falsify", "--test", "suite"
+TESTS_far-ground-truth := "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "checklist", "--test", "convert", "--test", "falsify", "--test", "suite"
+TESTS_far-others := $(ENGINE_STAYS), "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "convert", "--test", "falsify", "--test", "power", "--test", "suite"
 MUTANTS_SAY := cargo run --quiet -p ground-truth-harness --example mutants --
 N ?= 300
 SEED ?= 1
@@ -180,9 +183,11 @@ mutants-sample: mutants-control ## N=300 mutants, stratified by the complexity o
 		$(MUTANTS_SAY) of $$package $(MUTANTS_OUT)/list.json $(MUTANTS_OUT)/sample.txt > $(MUTANTS_OUT)/near-$$package.txt && \
 		$(MAKE) --no-print-directory mutants-pass PASS=near-$$package || exit 1; \
 	done
-	$(MUTANTS_SAY) survivors $(MUTANTS_OUT)/sample.txt $(MUTANTS_OUT)/near-*/mutants.out/outcomes.json > $(MUTANTS_OUT)/far.txt
-	$(MAKE) --no-print-directory mutants-pass PASS=far
-	$(MUTANTS_SAY) score 0.9 $(MUTANTS_OUT)/sample.txt $(MUTANTS_OUT)/near-*/mutants.out/outcomes.json $$(ls $(MUTANTS_OUT)/far/mutants.out/outcomes.json 2>/dev/null)
+	$(MUTANTS_SAY) survivors $(MUTANTS_OUT)/sample.txt $(MUTANTS_OUT)/near-*/mutants.out/outcomes.json > $(MUTANTS_OUT)/survivors.txt
+	$(MUTANTS_SAY) of ground-truth $(MUTANTS_OUT)/list.json $(MUTANTS_OUT)/survivors.txt > $(MUTANTS_OUT)/far-ground-truth.txt
+	grep -vxFf $(MUTANTS_OUT)/far-ground-truth.txt $(MUTANTS_OUT)/survivors.txt > $(MUTANTS_OUT)/far-others.txt || test $$? -eq 1
+	for pass in far-ground-truth far-others; do $(MAKE) --no-print-directory mutants-pass PASS=$$pass || exit 1; done
+	$(MUTANTS_SAY) score 0.9 $(MUTANTS_OUT)/sample.txt $(MUTANTS_OUT)/near-*/mutants.out/outcomes.json $$(ls $(MUTANTS_OUT)/far-*/mutants.out/outcomes.json 2>/dev/null)
 
 mutants-pass: # one pass of a sample, where anything is chosen for it
 	if test -s $(MUTANTS_OUT)/$(PASS).txt; then \

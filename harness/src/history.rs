@@ -278,4 +278,15 @@ mod tests {
         assert!(is_clean(&text));
         crate::fixture::pinned().bind(|| insta::assert_snapshot!("trend", text));
     }
+
+    #[test]
+    fn a_share_of_a_bound_is_in_percent_until_it_is_ten_times_the_bound() {
+        let mut line = Line::new(&Fixture::green().manifest, []);
+        let shares = [("a", 0.5, "50 %"), ("b", 9.994, "999 %"), ("c", 10.0, "1.0e1 times")];
+        line.closest.extend(shares.iter().map(|(check, share, _)| ((*check).to_owned(), Some(*share))));
+        let text = trend(&[line]);
+        for (check, _, said) in shares {
+            assert!(text.contains(&format!("| `{check}` | {said} | {said} |")), "{text}");
+        }
+    }
 }

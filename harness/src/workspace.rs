@@ -230,9 +230,16 @@ mod tests {
         std::fs::remove_file(data.join("golden/b")).unwrap();
         assert_eq!(lay_out(out.path(), &whole).unwrap(), data);
         assert!(data.join("golden/b").is_dir());
+        // A link to elsewhere is not the folder that is meant.
+        let one = parts(&["b"]);
+        let data_of_one = lay_out(out.path(), &one).unwrap();
+        std::fs::remove_file(data_of_one.join("golden/b")).unwrap();
+        std::os::unix::fs::symlink(out.path().join("crates/a"), data_of_one.join("golden/b")).unwrap();
+        assert_eq!(lay_out(out.path(), &one).unwrap(), data_of_one);
+        assert_eq!(std::fs::read_link(data_of_one.join("golden/b")).unwrap(), one[0].1);
         assert_ne!(lay_out(out.path(), &parts(&["a"])).unwrap(), data);
         let left = std::fs::read_dir(out.path()).unwrap().count();
-        assert_eq!(left, 3, "two layouts and the crates: nothing temporary is left");
+        assert_eq!(left, 4, "three layouts and the crates: nothing temporary is left");
     }
 
     #[test]

@@ -235,6 +235,37 @@ mod tests {
         (verdict, statistics.expect("statistics of tensors of one shape"))
     }
 
+    /// The names of another tool: no prefix, a copy of the tied head, and what is no weight.
+    #[test]
+    fn tensors_go_by_their_full_names() {
+        let model = |name: &str| {
+            let folder = crate::workspace::Workspace::from_env().root().join("testdata/models").join(name);
+            let checkpoint = Checkpoint::open(&folder).expect("a carried model");
+            let config = Config::parse(&checkpoint.config, None, &checkpoint.config_file()).expect("its configuration");
+            (checkpoint, config)
+        };
+        for (name, prefix) in [("qwen2-tiny", "model."), ("gpt2-tiny", "transformer.")] {
+            let ((published, _), mut bare, mut full) = (model(name), model(name), model(name));
+            assert!(bare.1.tie_word_embeddings, "{name}");
+            bare.0.tensors = ground_truth::Tensors::default();
+            full.0.tensors = ground_truth::Tensors::default();
+            for (stored, tensor) in &published.tensors {
+                let short = stored.strip_prefix(prefix).unwrap_or(stored).to_owned();
+                if short == "wte.weight" || short == "embed_tokens.weight" {
+                    full.0.tensors.insert("lm_head.weight", tensor.clone());
+                }
+                for buffer in ["h.0.attn.bias", "h.0.attn.masked_bias", "layers.0.self_attn.rotary_emb.inv_freq"] {
+                    bare.0.tensors.insert(buffer, tensor.clone());
+                }
+                full.0.tensors.insert(format!("{prefix}{short}"), tensor.clone());
+                bare.0.tensors.insert(short, tensor.clone());
+            }
+            let names = |of: &(Checkpoint, Config)| tensors(of).into_keys().collect::<Vec<_>>();
+            assert!(names(&full).iter().all(|name| name.starts_with(prefix)), "{:?}", names(&full));
+            assert_eq!(names(&bare), names(&full), "{name}");
+        }
+    }
+
     #[test]
     fn two_tensors_differ_by_what_their_elements_say() {
         let a = [1.0, -2.0, 3.0, 0.0, 5.0, -6.0];

@@ -63,6 +63,13 @@ fn the_other_cells_tell_the_file_from_the_kernel() {
     // Another runtime reads the same file and is right.
     let other = rows("m::gguf::f32@changed::other", &[], &numbers);
     assert_eq!(owner(GIVEN, &other), "kernel");
+    // The files as published cannot be at fault where no cell is right, and where another one is they are not the only ones.
+    let why = |siblings: &[Record]| diagnosis_of(&rows(PUBLISHED, &numbers, &["F-T1", "INSPECT"]), siblings).why.join("; ");
+    assert!(why(&[]).contains("so they are not at fault") && !why(&[]).contains("it is wrong in"), "{}", why(&[]));
+    let wrong_too = why(&rows(COLUMN, &numbers, &[]));
+    assert!(wrong_too.contains("it is wrong in gguf q4_0 too"), "{wrong_too}");
+    let right_there = why(&rows(COLUMN, &[], &numbers));
+    assert!(right_there.contains("right in gguf q4_0 and wrong here"), "{right_there}");
     let why = diagnosis_of(&rows(COLUMN, &numbers, &[]), &published(false)).why;
     assert!(why[0].contains("right in safetensors f32 and wrong here: the kernel or the quantizer of q4_0"), "{why:?}");
 }
@@ -113,6 +120,9 @@ fn a_gate_names_its_file() {
     };
     assert_eq!(owner("testdata/models/m/config.json: altered", "file"), "config");
     assert_eq!(owner("testdata/models/m/tokenizer_config.json: altered", "file"), "tokenizer");
+    assert_eq!(owner("testdata/models/m/vocab.json: altered", "file"), "tokenizer");
+    assert_eq!(owner("testdata/models/m/merges.txt: altered", "file"), "tokenizer");
+    assert_eq!(owner("testdata/models/m/generation_config.json: altered", "file"), "config");
     assert_eq!(owner("testdata/models/m/model.safetensors: altered", "file"), "file");
     assert_eq!(owner("golden/m/index.json: altered", "golden"), "golden");
     let refused = |key: &str| owner(&format!("loading failed: refused (gguf): m.gguf: key `{key}` is u32 4"), "file");

@@ -383,6 +383,34 @@ mod tests {
     }
 
     #[test]
+    fn each_count_is_added_to_its_own() {
+        let of = |k: usize| Counts {
+            applicable: k,
+            declared: 2 * k,
+            total: 3 * k,
+            corroborated: 4 * k,
+            falsified: 5 * k,
+            errors: 6 * k,
+            expected: 7 * k,
+            not_tested: 8 * k,
+        };
+        let mut counts = of(10);
+        counts.add(&of(1));
+        assert_eq!(counts, of(11));
+        assert_eq!(counts.judged(), 11 * (4 + 5 + 6 + 7));
+    }
+
+    #[test]
+    fn the_cpu_is_the_one_that_the_system_names() {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
+        match model {
+            Some(line) => assert!(!cpu().is_empty() && line.ends_with(&cpu()), "{line}: {}", cpu()),
+            None => assert_eq!(cpu(), ""),
+        }
+    }
+
+    #[test]
     fn parts_of_one_run_add_up() {
         let out = tempfile::tempdir().unwrap();
         let run = Run::of_this_process(out.path(), Kind::Matrix);

@@ -187,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_of_zero_is_kept_by_zero_and_by_nothing_else() {
+        let mut record = Fixture::mixed().records.swap_remove(1);
+        let mut share = |observed: f64, bound: f64| {
+            (record.measures[0].observed, record.measures[0].bound) = (observed, Some(bound));
+            record.measures.truncate(1);
+            closest(&record).map(|(_, share)| share)
+        };
+        assert_eq!(share(0.0, 0.0), Some(0.0));
+        assert_eq!(share(-1.0, 0.0), Some(0.0));
+        assert_eq!(share(1e-9, 0.0), Some(f64::INFINITY));
+        assert_eq!(share(f64::NAN, 0.0), Some(f64::INFINITY));
+        assert_eq!(share(1.0, f64::NAN), Some(f64::INFINITY));
+        assert_eq!(share(3.0, 2.0), Some(1.5));
+    }
+
+    #[test]
     fn no_payload_leaves_its_line() {
         let text = jsonl(&Fixture::hostile().findings()).unwrap();
         assert!(is_clean(&text));

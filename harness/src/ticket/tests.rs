@@ -293,3 +293,20 @@ fn forty_payloads_are_text_in_markdown_and_json() {
     }
     pinned().bind(|| insta::assert_snapshot!("ticket_payloads", shown));
 }
+
+#[test]
+fn how_far_past_its_bound_a_row_is() {
+    let of = |measures: &[(f64, Option<f64>)]| {
+        let mut record = record("m::f::q::r::c", "F-G4", wrong(300.0, None));
+        let number = record.measures[0].clone();
+        record.measures = measures.iter().map(|&(observed, bound)| Number { observed, bound, ..number.clone() }).collect();
+        group::excess(&record)
+    };
+    assert_eq!(of(&[]), 0.0);
+    assert_eq!(of(&[(3.0, None)]), 0.0);
+    assert_eq!(of(&[(2.0, Some(2.0))]), 0.0);
+    assert_eq!(of(&[(2.0, Some(2.0)), (9.0, Some(2.0)), (7.0, Some(2.0))]), 4.5);
+    for beyond in [(f64::NAN, Some(1.0)), (1.0, Some(f64::NAN)), (1.0, Some(0.0)), (1.0, Some(-1.0))] {
+        assert_eq!(of(&[(3.0, Some(2.0)), beyond]), f64::INFINITY, "{beyond:?}");
+    }
+}

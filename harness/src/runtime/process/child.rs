@@ -341,3 +341,62 @@ impl Stderr {
         format!("; its standard error ends in: {}{}", if begin > 0 { "..." } else { "" }, escape::line(&text[begin..]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Gives its pieces one by one, and is interrupted before each.
+    struct Pieces(Vec<&'static [u8]>, bool);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let piece = self.0.remove(0);
+            buffer[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        }
+    }
+
+    fn read(pieces: &[&'static [u8]], limit: usize) -> Vec<String> {
+        let (lines, read) = mpsc::sync_channel(16);
+        read_lines(Pieces(pieces.to_vec(), false), &AtomicUsize::new(limit), &lines);
+        drop(lines);
+        let said = |output| match output {
+            Output::Line(line) => String::from_utf8_lossy(&line).into_owned(),
+            Output::TooLong(limit) => format!("over {limit}"),
+            Output::End(left) => format!("end, {left} left"),
+        };
+        read.iter().map(said).collect()
+    }
+
+    #[test]
+    fn lines_are_put_together_and_cut_apart() {
+        assert_eq!(read(&[b"one\ntw", b"o\n\nthree"], 5), ["one", "two", "", "end, 5 left"]);
+        assert_eq!(read(&[b"fives\nsixers\n"], 5), ["fives", "over 5"]);
+        assert_eq!(read(&[], 5), ["end, 0 left"]);
+    }
+
+    #[test]
+    fn requests_are_called_by_their_ops() {
+        let requests = [
+            Request::Hello { protocol: protocol::VERSION },
+            Request::Load { path: "m".to_owned(), threads: 1 },
+            Request::Tokenize { text: String::new(), add_special: true },
+            Request::Detokenize { ids: Vec::new() },
+            Request::Tensors,
+            Request::Container,
+        ];
+        for request in requests {
+            assert_eq!(serde_json::to_value(&request).unwrap()["op"], name(&request));
+        }
+    }
+}
