@@ -13,5 +13,6 @@ mod publish;
 mod quant;
 mod quant_properties;
 mod quant_recipes;
+mod sampling;
 mod tokenizers;
 mod vectors;

@@ -252,3 +252,14 @@ fn draws_are_counted() {
         assert!(clear > 0 && verdict.expected.contains(&due), "{due}: {verdict:#?}");
     }
 }
+
+/// The row whose logits differ first is named, not the element.
+#[test]
+fn a_setting_that_tells_late_is_named_by_its_row() {
+    let fixture = super::of(crate::form::Form::converted("gguf", "q8_0", "F32"));
+    let late = |_: &Question, answer: Answered| logits(answer, |l| *l.values.last_mut().unwrap() += 100.0);
+    let (_, verdict) = verdicts(&fixture, find("V2-settings").unwrap(), late).remove(0);
+    assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
+    let lasts: Vec<usize> = fixture.prompts.iter().map(|golden| golden.forced_ids().len() - 1).collect();
+    assert!(verdict.place.position.is_some_and(|position| position > 0 && lasts.contains(&position)), "{verdict:#?}, {lasts:?}");
+}

@@ -348,7 +348,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives its pieces one by one, and is interrupted before each.
+    /// Gives its pieces one by one, and is interrupted before each. An empty piece is a failure.
     struct Pieces(Vec<&'static [u8]>, bool);
 
     impl Read for Pieces {
@@ -361,6 +361,9 @@ mod tests {
                 return Ok(0);
             }
             let piece = self.0.remove(0);
+            if piece.is_empty() {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
             buffer[..piece.len()].copy_from_slice(piece);
             Ok(piece.len())
         }
@@ -383,6 +386,7 @@ mod tests {
         assert_eq!(read(&[b"one\ntw", b"o\n\nthree"], 5), ["one", "two", "", "end, 5 left"]);
         assert_eq!(read(&[b"fives\nsixers\n"], 5), ["fives", "over 5"]);
         assert_eq!(read(&[], 5), ["end, 0 left"]);
+        assert_eq!(read(&[b"one\n", b"", b"two\n"], 5), ["one", "end, 0 left"]);
     }
 
     #[test]

@@ -243,3 +243,49 @@ pub(super) fn write(config: &Config, arch: &str) -> Checked<Written> {
     }
     Ok((keys, factors))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frequencies(theta: f64, head_dim: i32) -> Vec<f32> {
+        (0..head_dim / 2).map(|i| theta.powf(-2.0 * f64::from(i) / f64::from(head_dim)) as f32).collect()
+    }
+
+    fn factors(rule: Llama3, frequencies: &[f32]) -> Vec<f32> {
+        frequencies.iter().map(|f| rule.divisor(*f) as f32).collect()
+    }
+
+    /// Long waves are divided by the factor, short ones by 1, those between by a blend of both.
+    #[test]
+    fn a_divisor_depends_on_the_wavelength() {
+        let rule = Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let of = |wavelength: f64| rule.divisor((2.0 * PI / wavelength) as f32);
+        assert_eq!((of(2000.0), of(9000.0)), (1.0, 8.0));
+        // Halfway in turns, 2.5 in 8192 positions: a smoothness of one half.
+        assert!((of(8192.0 / 2.5) - 1.0 / (0.5 / 8.0 + 0.5)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_rule_is_found_from_its_factors() {
+        let rules =
+            [(8.0, 4.0, 8192.0, 500_000.0), (32.0, 4.0, 8192.0, 500_000.0), (2.0, 3.0, 256.0, 10_000.0), (4.0, 6.0, 1000.0, 10_000.0)];
+        for (factor, high, original, theta) in rules {
+            let rule = Llama3 { factor, low: 1.0, high, original };
+            let frequencies = frequencies(theta, 64);
+            let found = Llama3::fit(&frequencies, &factors(rule, &frequencies)).expect("a rule");
+            assert_eq!(found, rule);
+        }
+    }
+
+    #[test]
+    fn no_rule_gives_other_factors() {
+        let frequencies = frequencies(10_000.0, 64);
+        let rule = Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let mut factors = factors(rule, &frequencies);
+        assert_eq!(Llama3::fit(&frequencies, &[1.0; 32]), None);
+        assert_eq!(Llama3::fit(&frequencies, &factors[1..]), None);
+        factors[0] = 3.0;
+        assert_eq!(Llama3::fit(&frequencies, &factors), None);
+    }
+}
