@@ -201,3 +201,53 @@ impl LlamaCpp {
         self.prompts.iter().find(|prompt| prompt.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LLAMA_CPP: &str = include_str!("../../../golden/llama-tiny/llama.cpp/q4_0.json");
+    const DEQUANTIZED: &str = include_str!("../../../golden/llama-tiny/dequantized/q4_0/index.json");
+
+    #[test]
+    fn another_schema_is_refused_and_both_are_named() {
+        let error = LlamaCpp::parse(DEQUANTIZED.as_bytes(), "f").unwrap_err().to_string();
+        assert!(!error.is_empty());
+        let older = LLAMA_CPP.replacen(LLAMA_CPP_SCHEMA, "ground-truth/llama.cpp/0\\u0007", 1);
+        let error = LlamaCpp::parse(older.as_bytes(), "f").unwrap_err().to_string();
+        assert!(error.contains("`ground-truth/llama.cpp/0\\u{7}`") && error.contains(LLAMA_CPP_SCHEMA), "{error}");
+        let older = DEQUANTIZED.replacen(DEQUANTIZED_SCHEMA, "ground-truth/0", 1);
+        assert!(Dequantized::parse(older.as_bytes(), "f").unwrap_err().to_string().contains(DEQUANTIZED_SCHEMA));
+        assert!(Dequantized::parse(DEQUANTIZED.as_bytes(), "f").is_ok());
+    }
+
+    #[test]
+    fn a_step_is_due_for_each_token_and_a_number_for_each_id() {
+        let golden = LlamaCpp::parse(LLAMA_CPP.as_bytes(), "f").unwrap();
+        let name = golden.prompts[0].name.clone();
+        assert_eq!(golden.prompt(&name), Some(&golden.prompts[0]));
+        assert_eq!(golden.prompt("no such prompt"), None);
+        let refused = |change: fn(&mut serde_json::Value)| {
+            let mut value: serde_json::Value = serde_json::from_str(LLAMA_CPP).unwrap();
+            change(&mut value["prompts"][0]["steps"]);
+            LlamaCpp::parse(value.to_string().as_bytes(), "f").unwrap_err().to_string()
+        };
+        let changes: [fn(&mut serde_json::Value); 3] = [
+            |steps| drop(steps.as_array_mut().unwrap().pop()),
+            |steps| drop(steps[0]["ids"].as_array_mut().unwrap().pop()),
+            |steps| (steps[0]["ids"], steps[0]["logprobs"]) = (serde_json::json!([]), serde_json::json!([])),
+        ];
+        for change in changes {
+            let error = refused(change);
+            assert!(error.contains("prompts[0].steps"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_llama_cpp_loses_is_a_difference_of_its_logarithms() {
+        let step = LlamaCppStep { ids: vec![7, 3, 9], logprobs: vec![Hex32(-0.5), Hex32(-1.5), Hex32(-4.0)] };
+        assert_eq!([7, 3, 9, 1].map(|id| step.regret(id)), [Some(0.0), Some(1.0), Some(3.5), None]);
+        assert_eq!(step.spread(), Some(3.5));
+        assert_eq!(LlamaCppStep { ids: Vec::new(), logprobs: Vec::new() }.spread(), None);
+    }
+}

@@ -233,4 +233,26 @@ mod tests {
         assert_eq!(logits.row(usize::MAX), None);
         assert_eq!(Logits { n: 1, vocab: 2, values: vec![0.0; 8] }.row(1), None);
     }
+
+    #[test]
+    fn answers_are_called_by_their_kind() {
+        let logits = || Logits { n: 0, vocab: 0, values: Vec::new() };
+        let due = [
+            (Answer::Metadata(Metadata::default()), "metadata"),
+            (Answer::Tensors(Vec::new()), "tensors"),
+            (Answer::Ids(Vec::new()), "ids"),
+            (Answer::Bytes(Vec::new()), "bytes"),
+            (Answer::Logits(logits()), "logits"),
+            (Answer::Many(vec![logits()]), "logits of several askers"),
+            (Answer::Generated { ids: Vec::new(), stop: Stop::Eos }, "generated ids"),
+            (Answer::Sketch(Vec::new()), "stage sketches"),
+            (Answer::Weights(Vec::new()), "values of a tensor"),
+            (Answer::Timed { ids: Vec::new(), seconds: 1.0 }, "timed ids"),
+            (Answer::Chat { text: String::new(), ids: Vec::new() }, "a rendered conversation"),
+        ];
+        for (answer, kind) in due {
+            assert_eq!(answer.kind(), kind);
+        }
+        assert_eq!([Stop::Length, Stop::Eos].map(|stop| stop.to_string()), ["length", "eos"]);
+    }
 }

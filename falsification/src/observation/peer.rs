@@ -66,3 +66,27 @@ impl Peers for NoPeers {
         Err(Failure::Refused { kind: "peer".to_owned(), message: format!("{peer} is not at hand") })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_not_at_hand_is_named() {
+        let column = Peer::Column { format: "apr".to_owned(), quantization: "q8".to_owned() };
+        let due = [
+            (Peer::Source, "the model as published"),
+            (column, "the apr q8 artifact"),
+            (Peer::Engine, "the engine on the same artifact"),
+            (Peer::Values, "the artifact's values under the published configuration"),
+            (Peer::Again, "the artifact converted again"),
+            (Peer::Rewritten, "the artifact written again"),
+            (Peer::Requantized, "the artifact quantized again"),
+            (Peer::RoundTrip, "the artifact after the way to the other format and back"),
+        ];
+        for (peer, name) in due {
+            let Err(Failure::Refused { kind, message }) = NoPeers.peer(&peer) else { panic!("{peer} answers") };
+            assert_eq!((kind.as_str(), message), ("peer", format!("{name} is not at hand")));
+        }
+    }
+}
