@@ -281,4 +281,39 @@ mod tests {
             assert_eq!(points[0].holds, !worst.is_nan());
         }
     }
+
+    /// The ordinates of the points and of the bounds, and the labels of the axis.
+    fn drawn(numbers: &[(f64, Option<f64>)]) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let point = |&(observed, bound): &(f64, Option<f64>)| Point {
+            cell: "m::gguf::q8_0::r",
+            model: "m",
+            form: "gguf q8_0".to_owned(),
+            bits: 8.0,
+            observed,
+            bound,
+            holds: true,
+        };
+        let mut svg = String::new();
+        chart(&mut svg, &PANELS[3], &numbers.iter().map(point).collect::<Vec<_>>(), &BTreeMap::from([("m", 0)]));
+        let all = |before: &str, after: char| -> Vec<String> {
+            svg.split(before).skip(1).filter_map(|rest| rest.split(after).next()).map(str::to_owned).collect()
+        };
+        let bounds = svg.split("class=\"bound\"").skip(1).filter_map(|rest| rest.split("y1=\"").nth(1)?.split('"').next());
+        (all(" cy=\"", '"'), bounds.map(str::to_owned).collect(), all("text-anchor=\"end\">", '<'))
+    }
+
+    /// From zero at 196 to the largest power of ten at 10, each power as far from the next; what is no number stands on top.
+    #[test]
+    fn powers_of_ten_are_evenly_spaced_above_zero() {
+        let (points, bounds, labels) = drawn(&[(1e-3, Some(1e-2)), (1e-1, None), (0.0, None), (f64::NAN, None)]);
+        assert_eq!(points, ["134.0", "10.0", "196.0", "10.0"]);
+        assert_eq!(bounds, ["72.0"]);
+        assert_eq!(labels, ["0", "0.001", "0.01", "0.1", "bits per weight"]);
+        let (points, _, labels) = drawn(&[(1e-9, None), (1e5, None)]);
+        assert_eq!(
+            (points[1].as_str(), labels),
+            ("10.0", ["0", "1e-9", "1e-6", "0.001", "1", "1000", "bits per weight"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(drawn(&[(0.0, None)]).2, ["0", "0.1", "1", "bits per weight"]);
+    }
 }

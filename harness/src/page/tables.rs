@@ -93,3 +93,20 @@ pub(super) fn not_tested(out: &mut String, findings: &Findings) {
     }
     out.push_str("</section>\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_shares_of_the_longest_time() {
+        let (mut text, mut many) = (String::new(), String::new());
+        table(&mut text, "by check", vec![("a", (500.0, 2)), ("b", (2000.0, 3)), ("c", (0.0, 1))]);
+        let widths: Vec<&str> = text.split("width=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(widths, ["100.0", "25.0", "0.0"]);
+        assert!(text.contains(">b</th><td class=\"n\">3</td><td class=\"n\">2.00</td>") && !text.contains(" more."), "{text}");
+        let names: Vec<String> = (0..=MAX_TIMES).map(|i| i.to_string()).collect();
+        table(&mut many, "", names.iter().map(|name| (name.as_str(), (0.0, 1))).collect());
+        assert!(many.contains("and 1 more.") && many.matches("width=\"0.0\"").count() == MAX_TIMES, "{many}");
+    }
+}

@@ -160,3 +160,30 @@ fn ask(session: &mut dyn Session, request: Request) -> Result<Value, Failure> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::native::NativeRuntime;
+
+    fn answers(input: &str) -> Vec<Value> {
+        let mut output = Vec::new();
+        serve(&NativeRuntime::new(), input.as_bytes(), &mut output).unwrap();
+        let lines = std::str::from_utf8(&output).unwrap().lines();
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Each line has its answer, with its id; so has a last one without an end, and what is no request, which has none.
+    #[test]
+    fn every_line_is_answered() {
+        let hello = format!(r#"{{"id":7,"op":"hello","protocol":{VERSION}}}"#);
+        let found = answers(&format!("{hello}\nno request\n{{\"id\":8,\"op\":\"tensors\"}}\n{hello}"));
+        let ids: Vec<&Value> = found.iter().map(|answer| &answer["id"]).collect();
+        assert_eq!(ids, [&json!(7), &Value::Null, &json!(8), &json!(7)]);
+        assert_eq!((found[0]["runtime"].as_str(), &found[3]), (Some("native"), &found[0]));
+        for refused in &found[1..3] {
+            assert!(refused["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{refused}");
+        }
+        assert!(answers("").is_empty());
+    }
+}

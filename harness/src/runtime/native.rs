@@ -361,3 +361,24 @@ pub fn tensor_rows(checkpoint: &Checkpoint) -> Vec<TensorRow> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use ground_truth::{Dtype, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn statistics_are_those_of_the_finite_elements() {
+        let folder = crate::workspace::Workspace::from_env().root().join("testdata/models/llama-tiny");
+        let mut checkpoint = Checkpoint::open(&folder).unwrap();
+        checkpoint.tensors = ground_truth::Tensors::default();
+        let tensor = |values: &[f32]| Tensor::from_f32(Dtype::F32, vec![values.len()], values).unwrap();
+        checkpoint.tensors.insert("a", tensor(&[-3.0, 1.0, f32::NAN, 5.0, f32::INFINITY]));
+        checkpoint.tensors.insert("b", tensor(&[f32::NAN]));
+        let [a, b] = <[TensorRow; 2]>::try_from(tensor_rows(&checkpoint)).unwrap();
+        assert_eq!((a.name.as_str(), a.dtype.as_str(), a.shape.as_slice(), a.n_nonfinite), ("a", "F32", &[5][..], 2));
+        assert_eq!((a.min, a.max, a.mean, a.rms), (-3.0, 5.0, 1.0, (35f64 / 3.0).sqrt()));
+        assert!(b.mean.is_nan() && b.rms.is_nan() && b.n_nonfinite == 1, "{b:?}");
+    }
+}

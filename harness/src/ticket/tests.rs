@@ -310,3 +310,22 @@ fn how_far_past_its_bound_a_row_is() {
         assert_eq!(of(&[(3.0, Some(2.0)), beyond]), f64::INFINITY, "{beyond:?}");
     }
 }
+
+/// What fails and what passes in the same check of the same cell, eight names of each at most.
+#[test]
+fn prompts_that_fail_are_told_from_those_that_pass() {
+    let row = |prompt: &str, red: bool| {
+        let verdict = if red { wrong(9.0, None) } else { Verdict::corroborated(1, "", "") };
+        record(&format!("m::gguf::q4_0::native::F-G4-logits::{prompt}"), "F-G4", verdict)
+    };
+    let said = |red: usize, green: usize| {
+        let red = (0..red).map(|i| row(&format!("r{i}"), true));
+        let records: Vec<Record> = red.chain((0..green).map(|i| row(&format!("g{i}"), false))).collect();
+        let tickets = Tickets::of("r", &Evidence { records, manifest: None }, &[]).tickets;
+        tickets[0].apart.iter().find(|line| line.starts_with("in the failing cells")).cloned()
+    };
+    assert_eq!(said(2, 0), None);
+    assert_eq!(said(2, 1).as_deref(), Some("in the failing cells 2 prompts fail (r0, r1) and 1 pass (g0)"));
+    let said = said(8, 9).unwrap();
+    assert!(said.contains("8 prompts fail (r0, r1, r2, r3, r4, r5, r6, r7) and 9 pass (g0, ") && said.ends_with(" and 1 more)"), "{said}");
+}
