@@ -31,9 +31,34 @@ pub(super) fn baseline(name: &str, only: Option<String>) -> Result<Exit, Refusal
     let words = ["ground-truth baseline", "--include-ignored"].into_iter().map(OsString::from);
     let arguments = libtest_mimic::Arguments::from_iter(words.chain(only.map(OsString::from)));
     let conclusion = suite::run(arguments, vec![on_trial.expecting_in(folder).writing_a_baseline()], suite::REGISTERED_TARGET);
-    Ok(match (path.exists(), conclusion.has_failed()) {
-        (true, _) | (false, false) if conclusion.num_passed + conclusion.num_failed > 0 => Exit::Green,
+    Ok(ended(path.exists(), &conclusion))
+}
+
+/// How the command ends. A run without a red row writes nothing, and one without any row proves nothing.
+fn ended(is_written: bool, conclusion: &libtest_mimic::Conclusion) -> Exit {
+    let judged = conclusion.num_passed + conclusion.num_failed > 0;
+    match (is_written, conclusion.has_failed()) {
+        (true, _) | (false, false) if judged => Exit::Green,
         (_, true) => Exit::Red,
         (_, false) => Exit::Nothing,
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_nothing_is_not_green() {
+        let of = |is_written, num_passed, num_failed| {
+            let rest = libtest_mimic::Conclusion { num_filtered_out: 9, num_ignored: 9, num_measured: 0, num_passed, num_failed };
+            ended(is_written, &rest)
+        };
+        assert_eq!(of(false, 0, 0), Exit::Nothing);
+        assert_eq!(of(true, 0, 0), Exit::Nothing);
+        assert_eq!(of(false, 1, 0), Exit::Green);
+        assert_eq!(of(true, 1, 2), Exit::Green);
+        assert_eq!(of(true, 0, 2), Exit::Green);
+        assert_eq!(of(false, 1, 2), Exit::Red);
+    }
 }

@@ -52,19 +52,25 @@ pub(super) fn doctor() -> Result<Exit, Refusal> {
     lines.extend(data(&workspace, &settings));
     lines.extend(variables());
     lines.extend(runtimes(&workspace, &settings));
+    let (text, exit) = report(&lines);
+    print(&text);
+    Ok(exit)
+}
+
+/// The lines side by side, and whether something that is needed is missing.
+fn report(lines: &[Line]) -> (String, Exit) {
     let mut text = String::new();
     let width = lines.iter().map(|line| line.what.chars().count()).max().unwrap_or(0);
-    for Line { word, what, said } in &lines {
+    for Line { word, what, said } in lines {
         let _ = writeln!(text, "{word:<7} {what:<width$}  {}", escape::line(said));
     }
     let missing = lines.iter().filter(|line| line.word == "MISSING").count();
-    let _ = writeln!(
-        text,
-        "{}",
-        if missing == 0 { "nothing that is needed is missing".to_owned() } else { format!("{missing} needed and missing") }
-    );
-    print(&text);
-    Ok(if missing == 0 { Exit::Green } else { Exit::Red })
+    if missing > 0 {
+        let _ = writeln!(text, "{missing} needed and missing");
+        return (text, Exit::Red);
+    }
+    text.push_str("nothing that is needed is missing\n");
+    (text, Exit::Green)
 }
 
 fn kernels() -> Line {
@@ -181,6 +187,15 @@ mod tests {
         let file = out.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert_eq!(disk(&Workspace::at("/nowhere", file.join("out"))).word, "MISSING");
+    }
+
+    #[test]
+    fn what_is_missing_is_red_and_what_is_absent_is_not() {
+        let (text, exit) = report(&[Line::ok("one", "here"), Line::absent("longer", "not\there")]);
+        assert_eq!((text.lines().last(), exit), (Some("nothing that is needed is missing"), Exit::Green));
+        assert!(text.contains("ok      one     here\nabsent  longer  not\\there\n"), "{text}");
+        let (text, exit) = report(&[Line::ok("one", "here"), Line::missing("two", "gone"), Line::missing("three", "gone")]);
+        assert_eq!((text.lines().last(), exit), (Some("2 needed and missing"), Exit::Red));
     }
 
     #[test]

@@ -403,4 +403,25 @@ mod tests {
             assert_eq!(serde_json::to_value(&request).unwrap()["op"], name(&request));
         }
     }
+
+    #[test]
+    fn one_waits_for_processes_that_live_and_for_no_others() {
+        let took = |living: &Living, limit: Duration| {
+            let begin = Instant::now();
+            living.wait(limit);
+            begin.elapsed()
+        };
+        let (short, long) = (Duration::from_millis(30), Duration::from_secs(60));
+        let living = Living::default();
+        assert!(took(&living, long) < long, "nobody lives");
+        living.change(|count| count + 1);
+        assert!(took(&living, short) >= short, "somebody lives");
+        let ended = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| took(&living, long));
+            std::thread::sleep(short);
+            living.change(|count| count - 1);
+            waiting.join().unwrap()
+        });
+        assert!(ended < long, "the last one has ended");
+    }
 }
