@@ -226,3 +226,65 @@ pub fn run(plan: &Plan, columns: &[Arc<Bed>], table: &Table) -> Result<BTreeMap<
     }
     Ok(rules)
 }
+
+#[cfg(test)]
+mod tests {
+    use ground_truth_falsification::observation::Failure;
+
+    use super::*;
+
+    /// The engine on the file as published is let through by every rule, and its loss is the golden's.
+    #[test]
+    fn a_correct_implementation_is_not_accused() {
+        let workspace = crate::workspace::Workspace::from_env();
+        let roster = crate::roster::Roster::read(&workspace, &crate::roster::Settings::default());
+        let plan = Plan::new(&workspace, &roster).unwrap();
+        let bed = plan.beds.iter().find(|bed| bed.form.primary && bed.index.model == "llama-tiny").expect("a carried model");
+        let found = of_column(bed).unwrap();
+        assert!(found[0].0.starts_with("native on llama-tiny"), "{}", found[0].0);
+        assert_eq!(found[0].1.len(), 7, "{:?}", found[0].1);
+        for (who, passes) in found {
+            assert!(passes.values().all(|passes| *passes), "{who}: {passes:?}");
+        }
+        let bench = Bench::new(("control".to_owned(), bed.name.clone()), bed, Plant::Control, None, &[]);
+        let [golden, observed] = bench.ask(|opened, answers| losses(opened, answers).ok_or_else(|| "no loss".to_owned())).unwrap();
+        assert!((golden - observed).abs() < 1e-5 * golden, "{golden} and {observed}");
+    }
+
+    /// Answers every question in the same way.
+    struct Same(Result<Answer, Failure>);
+
+    impl Answers for Same {
+        fn ask(&self, _: &Question) -> Result<Arc<Answer>, Failure> {
+            self.0.clone().map(Arc::new)
+        }
+    }
+
+    #[test]
+    fn what_is_not_answered_is_nothing_to_look_at() {
+        assert_eq!(ids(&Same(Ok(Answer::Ids(vec![3]))), "x", true), Some(vec![3]));
+        assert_eq!(ids(&Same(Ok(Answer::Ids(Vec::new()))), "x", true), None);
+        let crash = Same(Err(Failure::Crash { message: "signal 11".to_owned() }));
+        assert!(ids(&crash, "x", true).is_none() && logits(&crash, &[1]).is_none());
+        assert!(logits(&Same(Ok(Answer::Ids(vec![3]))), &[1]).is_none());
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_work() {
+        let items: Vec<u64> = (0..50).collect();
+        let late = |n: &u64| {
+            std::thread::sleep(std::time::Duration::from_millis(if n.is_multiple_of(7) { 2 } else { 0 }));
+            n * n
+        };
+        assert_eq!(spread(&items, late), items.iter().map(|n| n * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_prompt_that_fails_is_enough() {
+        let mut passes = Passes::new();
+        for more in [true, false, true] {
+            both(&mut passes, baseline::COSINE, more);
+        }
+        assert_eq!(passes, Passes::from([(baseline::COSINE.id, false)]));
+    }
+}
