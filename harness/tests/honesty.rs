@@ -208,6 +208,30 @@ fn a_deleted_golden_is_red_with_the_command_that_writes_it() {
     assert!(text(&output).contains(&format!("uv run golden/oracle.py testdata/models/{MODEL} --carried")));
 }
 
+/// What gguf-py and llama.cpp said of a column is a golden like any other.
+#[test]
+fn a_changed_or_lost_golden_of_a_column_is_red_there() {
+    let copy = Copy::new();
+    let column = &["gguf::q4_0::native::F-G"];
+    assert_eq!(copy.matrix(column).status.code(), Some(0));
+    let files = ["dequantized/q4_0/arithmetic.json", "dequantized/q4_0/index.json", "dequantized/q4_0/index.sha256", "llama.cpp/q4_0.json"];
+    for file in files.map(|file| copy.golden(file)) {
+        copy.flip(&file);
+        assert_red(&copy.matrix(column), &file);
+        copy.flip(&file);
+    }
+    for file in ["dequantized/q4_0/median-door.json", "dequantized/q4_0/index.json"].map(|file| copy.golden(file)) {
+        let bytes = fs::read(copy.path(&file)).expect("the file is there");
+        fs::remove_file(copy.path(&file)).expect("the file goes");
+        assert_red(&copy.matrix(column), &file);
+        fs::write(copy.path(&file), bytes).expect("the file comes back");
+    }
+    fs::remove_dir_all(copy.path(&copy.golden("dequantized/q4_0"))).expect("the golden goes");
+    let output = copy.matrix(column);
+    assert_red(&output, &copy.golden("dequantized/q4_0/index.json is absent"));
+    assert!(text(&output).contains("golden/dequantized.py"), "{}", text(&output));
+}
+
 #[test]
 fn a_deleted_carried_model_is_red() {
     let copy = Copy::new();
