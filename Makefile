@@ -192,7 +192,7 @@ mutants-sample: mutants-control ## N=300 mutants, stratified by the complexity o
 mutants-pass: # one pass of a sample, where anything is chosen for it
 	if test -s $(MUTANTS_OUT)/$(PASS).txt; then \
 		mkdir -p $(MUTANTS_OUT)/$(PASS)/mutants.out && \
-		sed -e 's/^test_package = .*/test_package = [$(WHOSE_$(PASS))]/' -e "/^additional_cargo_args/,/^]/c additional_cargo_args = [$$TESTS]" mutants.toml > $(MUTANTS_OUT)/$(PASS).toml && \
+		sed -e 's/^test_package = .*/test_package = [$(WHOSE_$(PASS))]/' $(if $(filter far-%,$(PASS)),-e '/"controls::"/d') -e "/^additional_cargo_args/,/^]/c additional_cargo_args = [$$TESTS]" mutants.toml > $(MUTANTS_OUT)/$(PASS).toml && \
 		$(MUTANTS_SAY) unchosen $(MUTANTS_OUT)/list.json $(MUTANTS_OUT)/$(PASS).txt > $(MUTANTS_OUT)/$(PASS)/mutants.out/previously_caught.txt && \
 		sed 's/^/--re=/' $(MUTANTS_OUT)/$(PASS).txt | xargs -x -d '\n' sh -c '$(MUTANTS_RUN) --iterate -o $(MUTANTS_OUT)/$(PASS) --config $(MUTANTS_OUT)/$(PASS).toml "$$@" || test $$? -eq 2 -o $$? -eq 3' sh; \
 	fi
