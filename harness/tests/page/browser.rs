@@ -207,6 +207,9 @@ impl Browser {
             json!(selector)
         ))?;
         let (Some(x), Some(y)) = (at[0].as_f64(), at[1].as_f64()) else { return Err(format!("nothing is named {selector}")) };
+        // A click is aimed at what the compositor shows, which learns of the scrolling with the next frame, under load a while later: a picture
+        // of one point waits for that frame.
+        self.call("Page.captureScreenshot", json!({"clip": {"x": 0, "y": 0, "width": 1, "height": 1, "scale": 1}}))?;
         for kind in ["mousePressed", "mouseReleased"] {
             self.call("Input.dispatchMouseEvent", json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}))?;
         }
