@@ -312,3 +312,35 @@ impl Sink {
         Ok((self.output, self.position, hex(&self.sha256.finalize())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fs::RealFilesystem;
+    use super::*;
+
+    /// A folder that holds anything else than what would be written is refused by the name of that, whatever it is.
+    #[test]
+    fn only_what_is_our_own_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        let names = ["config.json", "model.safetensors"].map(str::to_owned);
+        let taken = |names: Option<&[String]>| may_take(&RealFilesystem, &folder, names).map_err(|error| error.to_string());
+        let refused = |names: Option<&[String]>| taken(names).unwrap_err();
+        assert!(taken(Some(&names)).is_ok(), "an empty folder");
+        for name in &names {
+            std::fs::write(folder.join(name), "").unwrap();
+            assert!(taken(Some(&names)).is_ok(), "{name}");
+        }
+        assert!(refused(Some(&names[..1])).contains("model.safetensors"));
+        std::fs::write(folder.join("letters.txt"), "").unwrap();
+        assert!(refused(Some(&names)).contains("letters.txt"));
+        assert!(refused(None).contains("a folder"));
+
+        let file = root.path().join("file");
+        assert_eq!(may_take(&RealFilesystem, &file, None).unwrap(), 0o666 & !umask());
+        std::fs::write(&file, "").unwrap();
+        assert!(may_take(&RealFilesystem, &file, None).is_ok());
+        assert!(may_take(&RealFilesystem, &file, Some(&names)).is_err());
+    }
+}
