@@ -1,21 +1,17 @@
 //! Sampling against what transformers' own processors made of the same logits: `golden/vectors/sampling.json`.
 
-use std::path::Path;
-
 use ground_truth::sample::{History, Params, draw, process};
 use serde_json::Value;
 
-/// Of a kept logit, relative: the two ways to round a division and a product.
+use crate::vectors::{hex, list, vectors};
+
+/// Of a kept logit, relative: the bound `sample` of falsification/tolerances.toml.
 const BOUND: f64 = 4.0 * 9.4e-8;
 
 fn floats(digits: &Value) -> Vec<f32> {
     let digits = digits.as_str().expect("hex digits");
     let bits = |at: usize| u32::from_str_radix(&digits[at..at + 8], 16).expect("hex digits");
     (0..digits.len()).step_by(8).map(|at| f32::from_bits(bits(at))).collect()
-}
-
-fn double(digits: &Value) -> f64 {
-    f64::from_bits(u64::from_str_radix(digits.as_str().expect("hex digits"), 16).expect("hex digits"))
 }
 
 fn ids(value: &Value) -> Vec<u32> {
@@ -33,7 +29,7 @@ fn params(said: &Value) -> Params {
             "presence_penalty" => params.presence_penalty = number(),
             "frequency_penalty" => params.frequency_penalty = number(),
             "no_repeat_ngram_size" => params.no_repeat_ngram_size = count(),
-            "bad_words_ids" => params.bad_words_ids = value.as_array().expect("words").iter().map(ids).collect(),
+            "bad_words_ids" => params.bad_words_ids = list(value).iter().map(ids).collect(),
             "min_length" => params.min_length = count(),
             "min_new_tokens" => params.min_new_tokens = count(),
             "eos_token_id" => params.eos_token_id = ids(value),
@@ -51,10 +47,9 @@ fn params(said: &Value) -> Params {
 
 #[test]
 fn processed_logits_and_draws_are_those_of_transformers() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/vectors/sampling.json");
-    let golden: Value = serde_json::from_slice(&std::fs::read(file).expect("the golden")).expect("the golden");
-    let cases = golden["cases"].as_array().expect("cases");
-    let (mut kept, mut drawn) = (0, 0);
+    let golden = vectors("sampling.json");
+    let cases = list(&golden["cases"]);
+    let (mut kept, mut drawn, mut ties) = (0, 0, 0);
     for case in cases {
         let (name, row) = (&case["name"], floats(&golden["rows"][case["row"].as_str().expect("a row")]));
         let (prompt, generated) = (ids(&case["prompt"]), ids(&case["generated"]));
@@ -68,6 +63,7 @@ fn processed_logits_and_draws_are_those_of_transformers() {
         let loose: Vec<u32> = ids(&case["either"]).into_iter().chain(tied).collect();
         for (id, (&found, &due)) in (0u32..).zip(found.iter().zip(&due)) {
             let masked = f32::NEG_INFINITY;
+            assert!(found < f32::INFINITY, "{name}: token {id} at {found}, {due} is due");
             assert!(loose.contains(&id) || (found == masked) == (due == masked), "{name}: token {id} at {found}, {due} is due");
             if found != masked && due != masked {
                 let error = if found == due { 0.0 } else { f64::from((found - due).abs()) / f64::from(due.abs()) };
@@ -78,12 +74,14 @@ fn processed_logits_and_draws_are_those_of_transformers() {
         if let Some((ids, most)) = &tie {
             let stay = ids.iter().filter(|id| found[**id as usize] != f32::NEG_INFINITY).count();
             assert_eq!(stay as u64, *most, "{name}: of the equal tokens {ids:?}");
+            ties += 1;
         }
-        for of in case["draws"].as_array().expect("draws").iter().filter(|of| of["clear"] == true) {
-            let id = draw(&found, double(&of["u"])).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for of in list(&case["draws"]).iter().filter(|of| of["clear"] == true) {
+            let id = draw(&found, f64::from_bits(hex(&of["u"]))).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(u64::from(id), of["id"].as_u64().expect("an id"), "{name}: u = {}", of["u"]);
             drawn += 1;
         }
     }
-    assert!(cases.len() >= 137 && kept > 1000 && drawn > 100, "{} cases, {kept} logits, {drawn} draws", cases.len());
+    let said = format!("{} cases, {kept} logits, {ties} ties, {drawn} draws", cases.len());
+    assert!(cases.len() >= 137 && kept > 1000 && ties > 0 && drawn > 100, "{said}");
 }

@@ -6,17 +6,17 @@ use ground_truth::kernel::{activation, rope::Rope};
 use ground_truth::{Activation, Config};
 use serde_json::{Map, Value, json};
 
-fn vectors(name: &str) -> Value {
+pub fn vectors(name: &str) -> Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/vectors").join(name);
     let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-fn hex(value: &Value) -> u64 {
+pub fn hex(value: &Value) -> u64 {
     u64::from_str_radix(value.as_str().expect("hex digits"), 16).expect("hex digits")
 }
 
-fn list(value: &Value) -> &[Value] {
+pub fn list(value: &Value) -> &[Value] {
     value.as_array().expect("a list")
 }
 

@@ -434,8 +434,7 @@ fn layout(case: &Case, answers: &dyn Answers) -> Judged {
     Ok(Verdict::corroborated(compared, "every matrix in the order of the source", "so"))
 }
 
-/// The sum of the squares of `n` differences, or of as many of them as exceed `most`: the rest can only add to it. What is no number exceeds
-/// nothing, and stays.
+/// The sum of the squares of `n` differences, or of as many of them as exceed `most`: the rest can only add to it.
 fn distance(n: usize, most: f64, difference: impl Fn(usize) -> f64) -> f64 {
     let mut sum = 0.0;
     for k in 0..n {

@@ -12,7 +12,6 @@ use crate::evidence::{Axes, Minimal, Number, Where};
 use crate::power::BLESS_VARIABLE;
 use crate::power::plan::Plan;
 use crate::power::table::{Found, Table};
-use crate::roster::{Roster, Settings};
 use crate::workspace::Workspace;
 
 /// A row of a cell.
@@ -305,8 +304,7 @@ fn what_the_catalogue_would_be_taken_for_without_each_record() {
 #[test]
 fn the_committed_signatures_are_those_that_the_engine_shows() {
     let workspace = Workspace::from_env();
-    let roster = Roster::read(&workspace, &Settings::default());
-    let plan = Plan::new(&workspace, &roster).unwrap();
+    let plan = Plan::carried();
     let mut found: BTreeMap<String, Shown> = BTreeMap::new();
     for bench in plan.benches.iter().filter(|bench| bench.bed.form.primary) {
         let Some(record) = bench.record.filter(|record| record.kind != Kind::File && record.refused.is_none()) else { continue };

@@ -287,9 +287,7 @@ mod tests {
     /// A draw is the same wherever and whenever it is drawn, and breaks what its name says.
     #[test]
     fn what_each_operator_breaks_is_pinned() {
-        let workspace = crate::workspace::Workspace::from_env();
-        let roster = crate::roster::Roster::read(&workspace, &crate::roster::Settings::default());
-        let plan = Plan::new(&workspace, &roster).unwrap();
+        let plan = Plan::carried();
         let mut text = String::new();
         for bed in plan.beds.iter().filter(|bed| bed.form.primary) {
             for operator in OPERATORS {

@@ -202,6 +202,13 @@ impl Plan {
         self.tasks = tasks;
     }
 
+    /// The plan of this repository, whatever the variables say.
+    #[cfg(test)]
+    pub fn carried() -> Self {
+        let workspace = Workspace::from_env();
+        Self::new(&workspace, &Roster::read(&workspace, &crate::roster::Settings::default())).unwrap()
+    }
+
     /// The bench of a trial.
     pub fn bench(&self, task: Task) -> Option<&Bench> {
         match task {

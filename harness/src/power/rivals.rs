@@ -236,9 +236,7 @@ mod tests {
     /// The engine on the file as published is let through by every rule, and its loss is the golden's.
     #[test]
     fn a_correct_implementation_is_not_accused() {
-        let workspace = crate::workspace::Workspace::from_env();
-        let roster = crate::roster::Roster::read(&workspace, &crate::roster::Settings::default());
-        let plan = Plan::new(&workspace, &roster).unwrap();
+        let plan = Plan::carried();
         let bed = plan.beds.iter().find(|bed| bed.form.primary && bed.index.model == "llama-tiny").expect("a carried model");
         let found = of_column(bed).unwrap();
         assert!(found[0].0.starts_with("native on llama-tiny"), "{}", found[0].0);
