@@ -32,6 +32,9 @@ use crate::summary::{Summary, Tally, anonymous_memory};
 use crate::trial::{Laboratory, Setup};
 use crate::workspace::Workspace;
 
+#[cfg(test)]
+mod tests;
+
 /// How many reasons against one file are shown.
 const MAX_REASONS: usize = 5;
 

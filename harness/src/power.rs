@@ -43,6 +43,8 @@ mod rivals;
 pub(crate) mod shown;
 mod summary;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::process::ExitCode;

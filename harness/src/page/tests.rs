@@ -1,5 +1,7 @@
+use ground_truth_falsification::verdict::{Measure, Verdict};
+
 use super::*;
-use crate::export::fixture::{Fixture, PAYLOADS, is_clean};
+use crate::export::fixture::{Fixture, PAYLOADS, is_clean, record};
 
 /// The most bytes that a page of a whole matrix may have.
 const MOST: usize = 3 << 20;
@@ -137,4 +139,39 @@ fn a_model_has_its_sheet_of_paper() {
     let page = html(&Fixture::mixed().findings()).unwrap();
     assert_eq!(page.matches("<h2>Qualification summary</h2>").count(), 2);
     assert!(page.contains("REJECTED") && page.contains("Rust Ground Truth (F-RS)"));
+}
+
+/// What a cell measures of what its form costs: a bound below the number is one that does not hold.
+fn drift(cell: &str, (check, measure): (&str, &'static str), prompt: Option<&str>, observed: f64, bound: f64) -> Record {
+    let measures = vec![Measure::gated(measure, observed, bound, "")];
+    record(cell, check, prompt, Verdict::measured(3, measures, "little", format!("{observed}")))
+}
+
+/// Everything that a page may hold, but what its script adds: a tag to a line, so that a change is read as a change of a line.
+#[test]
+fn every_part_of_a_page_reads_as_it_did() {
+    let mut fixture = Fixture::mixed();
+    let (q8, q4, given) = ("b-tiny::gguf::q8_0::native", "c-tiny::gguf::q4_k_m::other", "c-tiny::gguf::q4_0@file.gguf::native");
+    let (ppl, rms) = (("PPL-quantized", "relative difference of the mean loss"), ("SPC-rms", "relative RMS"));
+    fixture.records.extend([
+        drift(q8, ppl, None, 0.001, 0.01),
+        drift(q8, rms, None, 0.004, 0.01),
+        drift(q4, ppl, None, 0.03, 0.02),
+        drift(q4, rms, None, 0.07, 0.1),
+        drift(q4, ("TOKEN", "tokens that differ"), Some("code"), 0.0, 8.0),
+        drift(q4, ("TOKEN", "tokens that differ"), Some("prose"), 3.0, 8.0),
+        drift(given, ppl, None, f64::INFINITY, 0.02),
+        drift(given, ("F-G4-kl", "mean KL"), Some("code"), 1e-6, 1e-4),
+    ]);
+    fixture.records[5].flags = vec!["closer to its bound than it was".to_owned()];
+    fixture.records[6].duration_ms = 1234.5;
+    let page = html(&fixture.findings()).unwrap();
+    let (body, data) = page.split_once("<body>").unwrap().1.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    let data: serde_json::Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+    let lines = ["<li", "<tr", "<td", "<dt", "<section", "<text", "<line", "<circle", "<path", "<figure", "<h", "<p"]
+        .iter()
+        .fold(body.to_owned(), |text, tag| text.replace(tag, &format!("\n{tag}")));
+    let shown = lines.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n");
+    let text = format!("{shown}\n\n{}\n", serde_json::to_string_pretty(&data).unwrap());
+    crate::fixture::pinned().bind(|| insta::assert_snapshot!("page", text));
 }

@@ -306,6 +306,15 @@ mod tests {
         assert_eq!(between_marks("no marks", "new\n"), None);
     }
 
+    /// The papers of a small table, whole.
+    #[test]
+    fn a_paper_tells_everything_there_is() {
+        let table = super::super::published::tests::small();
+        crate::fixture::pinned().bind(|| insta::assert_snapshot!("power_paper", markdown(&table)));
+        let html = html(&table).replace("<tr", "\n<tr").replace("<p", "\n<p");
+        crate::fixture::pinned().bind(|| insta::assert_snapshot!("power_page", html));
+    }
+
     #[test]
     fn papers_escape_what_they_are_given() {
         let blocks =

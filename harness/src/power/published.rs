@@ -241,19 +241,52 @@ fn check_power(check: &check::Check, records: &[Defect], counted: &[Tried], equi
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use ground_truth_falsification::baseline::RULES;
+    use serde_json::{Value, json};
+
     use super::*;
 
     const RECORD: &str = "what = \"something is wrong with it\"\nseen_in = \"invented\"\n";
 
+    /// Two defects, and what is said to come of them.
     fn table(outcomes: &str) -> Result<PowerTable, String> {
+        table_with(outcomes, &Measured::default())
+    }
+
+    fn table_with(outcomes: &str, measured: &Measured) -> Result<PowerTable, String> {
         let records = format!(
             "[[defect]]\nid = \"a\"\nkind = \"artifact\"\n{RECORD}strengths = [1.1, 2.0]\narchitectures = [\"gpt2\"]\nkills = [\"C1\"]\n\
              [[defect]]\nid = \"b\"\nkind = \"runtime\"\n{RECORD}kills = [\"C1\"]\nerrors = [\"timeout\"]\n"
         );
         let records = defect::parse(&records).expect("sound records");
-        table_of(&records, &Table::parse(outcomes).expect("sound outcomes"), &Measured::default())
+        table_of(&records, &Table::parse(outcomes).expect("sound outcomes"), measured)
     }
+
+    /// A small table with one of everything that is told, for who prints it.
+    pub(in super::super) fn small() -> PowerTable {
+        let rule = |let_through: usize| {
+            json!({"defects": 9, "let_through": let_through, "moving": 5, "moving_let_through": let_through / 2, "correct": 4,
+                "accused": let_through % 2, "blind_to": ["a"], "accuses": if let_through % 2 == 1 { vec!["gguf q4_0"] } else { vec![] }})
+        };
+        let rules: serde_json::Map<String, Value> = RULES.iter().enumerate().map(|(i, of)| (of.id.to_owned(), rule(i))).collect();
+        let measured = json!({
+            "schema": "ground-truth/power-measured/1",
+            "checks": {"C1": {"separation": 12.0, "milliseconds": 340.0}, "C2": {"milliseconds": 0.5}},
+            "rules": rules,
+            "generated": [{"seed": 1, "drawn": 20, "equivalent": 2, "refused": 3, "falsified": 14,
+                "survivors": [{"what": "merge-lost in a-tiny", "floors": "0e0", "needs": "a text that uses it"}]}],
+            "implementations": [
+                {"name": "the engine", "command": "cargo run -- matrix", "rows": 7390, "red": 0, "expected": 0},
+                {"name": "another", "command": "cargo test --test runtimes", "rows": 100, "red": 2, "expected": 11},
+            ],
+        });
+        table_with(OUTCOMES, &serde_json::from_value(measured).expect("sound measurements")).expect("sound")
+    }
+
+    const OUTCOMES: &str = "[\"a@1.1\".m]\nlogits = \"equivalent\"\nkilled = [\"C1\"]\nspared = [\"C2\"]\n\
+        [\"a@2\".m]\nlogits = \"moved\"\nkilled = [\"C1\", \"C2\"]\n\
+        [\"b\".m]\nerror = [\"C1: timeout\", \"C2: refused\"]\n[\"b\".n]\nkilled = [\"C1\", \"C2\"]\n[\"b\".o]\nspared = [\"C1\"]\n";
 
     fn of<'a>(table: &'a PowerTable, id: &str) -> &'a CheckPower {
         table.checks.iter().find(|check| check.id == id).expect("it is there")
@@ -261,10 +294,7 @@ mod tests {
 
     #[test]
     fn counts_sensitivity_and_sole_killers_follow_from_the_outcomes() {
-        let outcomes = "[\"a@1.1\".m]\nlogits = \"equivalent\"\nkilled = [\"C1\"]\nspared = [\"C2\"]\n\
-            [\"a@2\".m]\nlogits = \"moved\"\nkilled = [\"C1\", \"C2\"]\n\
-            [\"b\".m]\nerror = [\"C1: timeout\", \"C2: refused\"]\n[\"b\".n]\nkilled = [\"C1\", \"C2\"]\n[\"b\".o]\nspared = [\"C1\"]\n";
-        let table = table(outcomes).expect("sound");
+        let table = table(OUTCOMES).expect("sound");
         let (first, second) = (of(&table, "C1"), of(&table, "C2"));
         assert_eq!((first.killed, first.spared, first.errors, first.equivalent), (3, 1, 0, 1));
         assert_eq!((second.killed, second.spared, second.errors, second.equivalent), (2, 0, 1, 1));
