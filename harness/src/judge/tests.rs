@@ -162,3 +162,38 @@ fn what_cannot_be_judged_is_refused_with_what_to_do() {
     let file = refused(request(&model, &[out.path().join("none.gguf")], ""));
     assert!(file.message.starts_with("failed to open the file: "), "{file:?}");
 }
+
+/// Columns of the matrix are made and judged as `cargo test` does, here on one prompt: the conversion, what lies beside the artifact, its
+/// peers, and what each row says.
+#[test]
+fn a_column_is_made_and_judged_row_by_row() {
+    let out = tempfile::tempdir().unwrap();
+    let root = Workspace::from_env().root().to_path_buf();
+    let workspace = workspace(&out);
+    let roster = Roster::read(&workspace, &Settings::default());
+    let runtime: Arc<dyn Runtime> = Arc::new(NativeRuntime::new());
+    let checks: Vec<_> = check::all().iter().collect();
+    let matrix = Matrix::of(&roster, &runtime.capabilities(), &checks, Forms::All);
+    let is_short = |row: &&Row| match &row.task {
+        Task::Check { check, subject: Subject::Cell, .. } => check.id != "INV-convert",
+        Task::Check { subject: Subject::Prompt(0), .. } | Task::Gate { .. } | Task::Conversion { .. } | Task::List { .. } => true,
+        Task::Check { .. } | Task::Problem(_) => false,
+    };
+    let is_mine = |row: &&Row| ["gguf::q4_0", "apr::q8"].iter().any(|form| row.name.starts_with(&format!("llama-tiny::{form}::")));
+    let is_listed = |row: &&Row| row.name == "llama-tiny::safetensors::f32::native::LIST";
+    let rows: Vec<&Row> = matrix.rows.iter().filter(|row| is_mine(row) && is_short(row) || is_listed(row)).collect();
+    let setup = Setup {
+        run: Run::of_this_process(workspace.out(), Kind::Matrix),
+        workspace,
+        runtime,
+        deadlines: Deadlines::default(),
+        models: roster.models,
+        reproduce: Box::new(|name| format!("again {name}")),
+    };
+    let laboratory = Laboratory::new(setup, &matrix);
+    let (records, _) = judge_rows(&laboratory, &rows, None);
+    assert_eq!(records.len(), rows.len());
+    let lines: Vec<String> = records.iter().map(line).collect();
+    let text = lasting(&lines.join("\n"), &[out.path(), &root]);
+    crate::fixture::pinned().bind(|| insta::assert_snapshot!("judge_column", text));
+}
