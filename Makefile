@@ -27,8 +27,8 @@ WHOSE_far-others := "ground-truth-falsification", "ground-truth-harness"
 TESTS_near-ground-truth := "--lib", "--test", "engine", "--test", "quant_data"
 TESTS_near-ground-truth-falsification := $(ENGINE_STAYS), "--lib", "--test", "checklist"
 TESTS_near-ground-truth-harness := $(ENGINE_STAYS), "--lib"
-TESTS_far-ground-truth := "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "checklist", "--test", "convert", "--test", "falsify", "--test", "suite"
-TESTS_far-others := $(ENGINE_STAYS), "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "convert", "--test", "falsify", "--test", "power", "--test", "suite"
+TESTS_far-ground-truth := "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "checklist", "--test", "convert", "--test", "falsify", "--test", "malformed", "--test", "suite"
+TESTS_far-others := $(ENGINE_STAYS), "--config", "env.GROUND_TRUTH_ROSTER='fast'", "--test", "convert", "--test", "expectations", "--test", "falsify", "--test", "page", "--test", "power", "--test", "suite"
 MUTANTS_SAY := cargo run --quiet -p ground-truth-harness --example mutants --
 N ?= 300
 SEED ?= 1
