@@ -157,3 +157,27 @@ const SEARCHED: [(&str, u32); 7] = [
     ("AprQ8", 0x0d17b675),
     ("AprQ4", 0x8a6b3acf),
 ];
+
+/// Where a block of 256 holds a number that is none, the whole block reads as none: a search over it would end anywhere. Its neighbours stay.
+#[test]
+fn a_block_with_a_number_that_is_none_is_none() {
+    let values = bulk(7, 512);
+    for name in ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"] {
+        let dtype = dtype(name);
+        let sound = dequantized(Isa::best(), dtype, &quant::quantize(dtype, &values, 512).unwrap());
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut values = values.clone();
+            values[300] = bad;
+            let found = dequantized(Isa::best(), dtype, &quant::quantize(dtype, &values, 512).unwrap());
+            assert_eq!(found[..256], sound[..256], "{name}, {bad}");
+            assert!(found[256..].iter().all(|value| value.is_nan()), "{name}, {bad}");
+        }
+    }
+}
+
+#[test]
+fn types_that_are_read_alone_are_not_written() {
+    for name in ["IQ4_NL", "IQ4_XS", "MXFP4"] {
+        assert_eq!(quant::quantize(dtype(name), &bulk(7, 256), 256), None, "{name}");
+    }
+}

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ground_truth_falsification::golden::{
-    Full, GoldenError, Index, MAX_JSON_BYTES, ModelGolden, PerplexityGolden, PromptGolden, TokenizerGolden,
+    Full, GoldenError, Index, MAX_JSON_BYTES, ModelGolden, PerplexityGolden, PromptEntry, PromptGolden, TokenizerGolden, Top,
 };
+use ground_truth_falsification::observation::Stop;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -161,6 +162,10 @@ fn shortened(pointer: &str) -> String {
 #[case("/floor", json!("00000000"), "floor")]
 #[case("/floor", json!("3f800000"), "floor")]
 #[case("/logit_rms", json!("00000000"), "logit_rms")]
+#[case("/logit_rms", json!("7f800000"), "logit_rms")]
+#[case("/floor", json!("7fc00000"), "floor")]
+#[case("/greedy/ids/3", json!(2), "greedy.ids[3]")]
+#[case("/greedy/max_new_tokens", json!(33), "greedy.ids")]
 fn a_golden_that_contradicts_itself_is_refused(#[case] pointer: &str, #[case] value: Value, #[case] field: &str) {
     let error = judged(&set(pointer, value)).expect_err("it must be refused");
     assert_eq!(field_of(&error), field, "{error}");
@@ -226,6 +231,11 @@ fn gj6_gj7_an_empty_list_and_a_repeated_name_are_refused(#[case] list: &str) {
 #[case("/oracle/dtype", json!("bfloat16"), "oracle.dtype")]
 #[case("/oracle/attention", json!("sdpa"), "oracle.attention")]
 #[case("/oracle/generator", json!("abc"), "oracle.generator")]
+#[case("/oracle/threads", json!(2), "oracle.threads")]
+#[case("/oracle/versions", json!({}), "oracle.versions")]
+#[case("/tensors/0/name", json!(""), "tensors")]
+#[case("/tensors/0/shape", json!([4_294_967_296_u64, 4_294_967_296_u64]), "tensors")]
+#[case("/prompts/0/n_prompt", json!(0), "prompts[0].n_prompt")]
 #[case("/prompts/0/n_greedy", json!(0), "prompts[0].n_greedy")]
 #[case("/prompts/0/n_greedy", json!(9999), "prompts[0].n_greedy")]
 fn an_index_that_contradicts_itself_is_refused(#[case] pointer: &str, #[case] value: Value, #[case] field: &str) {
@@ -259,7 +269,69 @@ fn a_full_golden_that_contradicts_its_json_is_refused() {
     }
     let mut without = golden();
     without.full = None;
-    assert!(without.lint(entry, &index, FILE).is_err(), "a full golden that was not read");
+    assert_eq!(field_of(&without.lint(entry, &index, FILE).unwrap_err()), "full", "listed, and not read");
+    let unlisted = PromptEntry { full: false, ..entry.clone() };
+    assert_eq!(field_of(&golden().lint(&unlisted, &index, FILE).unwrap_err()), "full", "read, and not listed");
+    assert!(without.lint(&unlisted, &index, FILE).is_ok());
+}
+
+/// A text that ends by EOS may be as long as was asked for, and no longer.
+#[test]
+fn a_text_longer_than_was_asked_for_is_refused() {
+    let index = Index::parse(&read(&folder().join("index.json")), "index.json").unwrap();
+    let entry = index.prompts.iter().find(|entry| entry.stop == Stop::Eos).expect("one ends so");
+    let mut golden = PromptGolden::parse(&read(&folder().join(format!("{}.json", entry.name))), FILE).unwrap();
+    golden.greedy.max_new_tokens = golden.greedy.ids.len();
+    assert!(golden.lint(entry, &index, FILE).is_ok());
+    golden.greedy.max_new_tokens -= 1;
+    assert_eq!(field_of(&golden.lint(entry, &index, FILE).unwrap_err()), "greedy.ids");
+}
+
+/// A token that is not listed is less likely than the last that is.
+#[test]
+fn a_token_that_is_likelier_than_those_listed_must_be_listed() {
+    let index = Index::parse(&read(&folder().join("index.json")), "index.json").unwrap();
+    let unlisted = |golden: &PromptGolden| -> Option<(usize, f64)> {
+        let ids = golden.forced_ids();
+        let is_unlisted = |top: &&Top| ids.get(top.position + 1).is_some_and(|next| !top.ids.contains(next));
+        golden.forced.top.iter().find(is_unlisted).and_then(|top| Some((top.position, -top.logprobs.last()?.get())))
+    };
+    let goldens = index.prompts.iter().filter(|entry| !entry.full).map(|entry| {
+        let text = read(&folder().join(format!("{}.json", entry.name)));
+        (entry, PromptGolden::parse(&text, FILE).unwrap())
+    });
+    let found = goldens.filter_map(|(entry, golden)| unlisted(&golden).map(|at| (entry, golden, at))).next();
+    let (entry, golden, (at, last)) = found.expect("prompts are not greedy");
+    for (nll, is_sound) in [(last * 1.001, true), (last * 0.999, false)] {
+        let mut golden = golden.clone();
+        golden.forced.nll[at].0 = nll as f32;
+        let field = golden.lint(entry, &index, FILE).map_err(|error| field_of(&error).to_owned());
+        assert_eq!(field, if is_sound { Ok(()) } else { Err(format!("forced.nll[{at}]")) });
+    }
+}
+
+/// What a model's golden lists has been read.
+#[test]
+fn a_text_that_is_listed_and_was_not_read_is_refused() {
+    let sound = model(&folder());
+    let refusal = |model: &ModelGolden| match model.lint("golden") {
+        Err(GoldenError::Field { file, field, .. }) => format!("{file} {field}"),
+        other => panic!("{other:?}"),
+    };
+    assert!(sound.lint("golden").is_ok());
+    let mut texts = sound.clone();
+    texts.texts.clear();
+    assert_eq!(refusal(&texts), format!("golden/{} text.name", sound.index.perplexity[0]));
+    let mut published = sound.clone();
+    published.published = None;
+    assert_eq!(refusal(&published), "golden/index.json published");
+    let mut perplexity = sound.clone();
+    perplexity.perplexity.pop();
+    assert_eq!(refusal(&perplexity), "golden/index.json perplexity");
+    let mut tokenizer = sound.clone();
+    let case = tokenizer.tokenizer.cases.iter().position(|case| !case.decoded.0.is_empty()).unwrap();
+    tokenizer.tokenizer.cases[case].ids.clear();
+    assert_eq!(refusal(&tokenizer), format!("golden/{} cases[{case}].decoded", sound.index.tokenizer));
 }
 
 #[test]
@@ -294,17 +366,26 @@ fn a_tokenizer_golden_of_few_or_repeated_texts_is_refused() {
 #[test]
 fn a_perplexity_golden_that_predicts_nothing_is_refused() {
     let model = model(&folder());
-    let spoil: [fn(&mut PerplexityGolden); 6] = [
-        |golden| golden.tokens = 0,
-        |golden| golden.window = 100_000,
-        |golden| golden.stride = 0,
-        |golden| golden.sum_nll.0 = f64::NAN,
-        |golden| golden.floor.0 = f32::NAN,
-        |golden| golden.ids_sha256.clear(),
-    ];
-    for (i, spoil) in spoil.into_iter().enumerate() {
+    let n_ctx = model.index.config.n_ctx;
+    for (spoil, field) in [
+        ((|golden, _| golden.tokens = 0) as fn(&mut PerplexityGolden, usize), Some("tokens")),
+        (|golden, n_ctx| golden.window = n_ctx + 1, Some("window")),
+        (|golden, n_ctx| golden.window = n_ctx, None),
+        (|golden, _| golden.window = 1, Some("window")),
+        (|golden, _| (golden.window, golden.stride) = (2, 2), None),
+        (|golden, _| golden.stride = 0, Some("stride")),
+        (|golden, _| golden.stride = golden.window + 1, Some("stride")),
+        (|golden, _| golden.sum_nll.0 = f64::NAN, Some("sum_nll")),
+        (|golden, _| golden.sum_nll.0 = f64::INFINITY, Some("sum_nll")),
+        (|golden, _| golden.sum_nll.0 = 0.0, Some("sum_nll")),
+        (|golden, _| golden.floor.0 = f32::NAN, Some("floor")),
+        (|golden, _| golden.floor.0 = 0.0, Some("floor")),
+        (|golden, _| golden.ids_sha256.clear(), Some("ids_sha256")),
+        (|golden, _| golden.text.sha256.make_ascii_uppercase(), Some("text.sha256")),
+    ] {
         let mut golden = model.perplexity[0].clone();
-        spoil(&mut golden);
-        assert!(golden.lint(&model.index, FILE).is_err(), "{i}");
+        spoil(&mut golden, n_ctx);
+        let found = golden.lint(&model.index, FILE).map_err(|error| field_of(&error).to_owned());
+        assert_eq!(found.err().as_deref(), field);
     }
 }

@@ -208,4 +208,17 @@ mod tests {
             assert!(Clock::parse(text).is_err(), "{text}");
         }
     }
+
+    /// What glibc's `strftime` says of the same times, in the C locale.
+    #[test]
+    fn every_word_of_strftime_is_told() {
+        let clock: Clock = "2026-07-05T21:08:07".parse().expect("a time");
+        assert_eq!(
+            clock.format("%D|%x|%n|%R|%t|%X|%u|%w|%h|%y|%I %p").as_deref(),
+            Ok("07/05/26|07/05/26|\n|21:08|\t|21:08:07|7|0|Jul|26|09 PM")
+        );
+        let clock: Clock = "2008-12-31T12:00:59".parse().expect("a time");
+        assert_eq!(clock.format("%u %w %j %-j %-y %-e %I %p").as_deref(), Ok("3 3 366 366 8 31 12 PM"));
+        assert!("noon".parse::<Clock>().is_err());
+    }
 }

@@ -195,7 +195,68 @@ pub(super) fn check_quantization(format: Format, quantization: Quantization, fil
 
 #[cfg(test)]
 mod tests {
-    use super::rank;
+    use super::*;
+
+    fn carried(name: &str) -> (Checkpoint, Config) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/models").join(name);
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let config = Config::parse(&checkpoint.config, checkpoint.generation_config.as_ref(), &checkpoint.config_file()).unwrap();
+        (checkpoint, config)
+    }
+
+    /// Folders have the embedding, the head, or both.
+    #[test]
+    fn a_tied_head_is_written_where_a_format_has_it_and_nowhere_else() {
+        for (model, embedding) in [("gpt2-tiny", "transformer.wte.weight"), ("qwen2-tiny", "model.embed_tokens.weight")] {
+            let (mut checkpoint, config) = carried(model);
+            let tensor = checkpoint.tensors.get(embedding).unwrap().clone();
+            for (is_embedding, is_head) in [(true, false), (true, true), (false, true)] {
+                checkpoint.tensors.remove(embedding);
+                checkpoint.tensors.remove("lm_head.weight");
+                for name in [(is_embedding, embedding), (is_head, "lm_head.weight")].into_iter().filter_map(|(is, name)| is.then_some(name))
+                {
+                    checkpoint.tensors.insert(name, tensor.clone());
+                }
+                for (format, heads) in [(Format::Gguf, 0), (Format::Safetensors, 0), (Format::Apr, 1)] {
+                    let plan = plan(&checkpoint, &config, format, Some(Quantization::F32)).unwrap();
+                    let named = |name: &str| -> Vec<&str> {
+                        plan.entries.iter().filter(|entry| entry.gguf_name == name).map(|entry| entry.hf_name.as_str()).collect()
+                    };
+                    assert_eq!(named(EMBEDDING), [embedding], "{model} as {format:?}, head {is_head}");
+                    assert_eq!(named(HEAD).len(), heads, "{model} as {format:?}, embedding {is_embedding}");
+                    assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_or_quantized_again_is_said() {
+        let (mut checkpoint, config) = carried("gpt2-tiny");
+        let mask = Tensor::from_f32(Dtype::F32, vec![1, 1, 4, 4], &[0.0; 16]).unwrap();
+        checkpoint.tensors.insert("transformer.h.0.attn.bias", mask);
+        let plan_of =
+            |checkpoint: &Checkpoint, config: &Config, quantization| plan(checkpoint, config, Format::Gguf, quantization).unwrap();
+        let left_out = plan_of(&checkpoint, &config, Some(Quantization::F32));
+        assert_eq!(left_out.notes, ["`transformer.h.0.attn.bias` is a buffer that no runtime reads, and is left out"]);
+        assert_eq!(left_out.entries.len(), checkpoint.tensors.len() - 1);
+        let (mut checkpoint, config) = carried("llama-tiny");
+        for name in ["model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"] {
+            let tensor = checkpoint.tensors.get(name).unwrap();
+            let blocks = crate::quant::quantize(Dtype::Q8_0, &tensor.to_f32(), *tensor.shape().last().unwrap()).unwrap();
+            let quantized = Tensor::owned(Dtype::Q8_0, tensor.shape().to_vec(), blocks).unwrap();
+            checkpoint.tensors.insert(name, quantized);
+        }
+        assert_eq!(
+            plan_of(&checkpoint, &config, Some(Quantization::Q4_0)).notes,
+            ["2 tensors were quantized already and are quantized again"]
+        );
+        assert!(plan_of(&checkpoint, &config, Some(Quantization::Q8_0)).notes.is_empty(), "the same type is copied");
+        let kept = plan_of(&checkpoint, &config, None);
+        assert!(kept.notes.is_empty() && kept.quantization == Quantization::F32, "{:?}", kept.notes);
+        let types = |dtype| kept.entries.iter().filter(|entry| entry.spec.dtype == dtype).count();
+        assert_eq!((types(Dtype::Q8_0), types(Dtype::F32)), (2, checkpoint.tensors.len() - 2));
+    }
 
     #[test]
     fn a_file_begins_with_the_embedding_and_ends_with_the_head() {

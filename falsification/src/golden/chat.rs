@@ -258,3 +258,118 @@ fn schema(found: &str, file: &str) -> Result<(), GoldenError> {
 fn wrong(file: &str, field: &str, reason: String) -> GoldenError {
     GoldenError::Field { file: file.to_owned(), field: field.to_owned(), reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn oracle() -> Value {
+        let text = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/chat/chat.json")).unwrap();
+        serde_json::from_slice::<Value>(&text).unwrap()["oracle"].clone()
+    }
+
+    /// An index with one style, its two conversations, and the style with its four cases; the third is refused.
+    fn parts() -> [Value; 3] {
+        let case = |conversation: &str, prompt: bool| json!({"conversation": conversation, "add_generation_prompt": prompt, "text": "hi", "refused": null, "ids": {"m": [1]}});
+        let mut cases = vec![case("a", false), case("a", true), case("b", false), case("b", true)];
+        cases[2] = json!({"conversation": "b", "add_generation_prompt": false, "text": null, "refused": "no"});
+        let conversation = |name: &str| json!({"name": name, "messages": [], "tools": null, "variables": {"bos_token": name}});
+        [
+            json!({"schema": CHAT_SCHEMA, "oracle": oracle(), "tokenizers": [{"model": "m", "sha256": "00"}],
+                "styles": [{"name": "s", "n_cases": 4, "n_refused": 1}], "golden_files": []}),
+            json!({"schema": CHAT_SCHEMA, "oracle": oracle(), "conversations": [conversation("a"), conversation("b")]}),
+            json!({"schema": CHAT_SCHEMA, "oracle": oracle(), "style": "s", "template": "{{ bos_token }}", "now": "2026-07-05T09:08:07",
+                "variables": {"bos_token": "<s>", "eos_token": "</s>"}, "cases": cases}),
+        ]
+    }
+
+    fn joined(parts: &[Value; 3]) -> Result<ChatGolden, GoldenError> {
+        let bytes = |i: usize| parts[i].to_string().into_bytes();
+        let index = ChatIndex::parse(&bytes(0), "chat/chat.json")?;
+        let conversations = ChatConversations::parse(&bytes(1), "chat/conversations.json")?;
+        ChatGolden::new(index, conversations, vec![ChatStyle::parse(&bytes(2), "chat/s.json")?], "chat")
+    }
+
+    fn set(parts: &mut [Value; 3], part: usize, pointer: &str, value: Value) {
+        *parts[part].pointer_mut(pointer).unwrap() = value;
+    }
+
+    #[test]
+    fn a_sound_golden_asks_with_the_variables_of_the_conversation_over_those_of_the_style() {
+        let golden = joined(&parts()).unwrap();
+        let style = &golden.styles[0];
+        let Some(Question::Chat(chat)) = golden.question(style, &style.cases[1]) else { panic!("no question") };
+        assert_eq!((chat.add_generation_prompt, chat.tools, chat.now.as_deref()), (true, None, Some("2026-07-05T09:08:07")));
+        assert_eq!(serde_json::from_str::<Value>(&chat.variables).unwrap(), json!({"bos_token": "a", "eos_token": "</s>"}));
+        let stranger = ChatCase { conversation: "z".to_owned(), ..style.cases[0].clone() };
+        assert_eq!(golden.question(style, &stranger), None);
+    }
+
+    /// Each is one thing wrong: the part, what is changed, the file and the field that are named.
+    #[test]
+    fn what_contradicts_itself_is_named_by_file_and_field() {
+        let again = json!({"name": "s", "n_cases": 4, "n_refused": 1});
+        let conversation = json!({"name": "a", "messages": [], "tools": null, "variables": {}});
+        for (part, pointer, value, file, field) in [
+            (0, "/schema", json!("other"), "chat/chat.json", "schema"),
+            (0, "/styles", json!([]), "chat/chat.json", "styles"),
+            (0, "/styles", json!([again, again]), "chat/chat.json", "styles"),
+            (0, "/styles", json!([again, {"name": "t", "n_cases": 4, "n_refused": 1}]), "chat/chat.json", "styles"),
+            (0, "/styles/0/n_cases", json!(5), "chat/s.json", "cases"),
+            (0, "/styles/0/n_refused", json!(0), "chat/s.json", "cases"),
+            (0, "/styles/0/name", json!("t"), "chat/s.json", "cases"),
+            (1, "/schema", json!("other"), "chat/conversations.json", "schema"),
+            (1, "/conversations", json!([]), "chat/conversations.json", "conversations"),
+            (1, "/conversations/1", conversation, "chat/conversations.json", "conversations"),
+            (1, "/conversations/1/name", json!("c"), "chat/s.json", "cases[2]"),
+            (2, "/schema", json!("other"), "chat/s.json", "schema"),
+            (2, "/cases/1/add_generation_prompt", json!(false), "chat/s.json", "cases"),
+            (2, "/cases/0/conversation", json!("z"), "chat/s.json", "cases[0]"),
+            (2, "/cases/0/text", Value::Null, "chat/s.json", "cases[0]"),
+            (2, "/cases/2/text", json!("hi"), "chat/s.json", "cases[2]"),
+            (2, "/cases/0/ids", json!({"m": [1], "n": [2]}), "chat/s.json", "cases[0]"),
+            (2, "/cases/0/ids", json!({"n": [2]}), "chat/s.json", "cases[0]"),
+        ] {
+            let mut parts = parts();
+            set(&mut parts, part, pointer, value);
+            match joined(&parts) {
+                Err(GoldenError::Field { file: named, field: at, .. }) => {
+                    assert_eq!((named.as_str(), at.as_str()), (file, field), "{pointer}")
+                }
+                other => panic!("{pointer}: {other:?}"),
+            }
+        }
+        let mut with_ids = parts();
+        with_ids[2]["cases"][2]["ids"] = json!({"m": [1]});
+        assert!(joined(&with_ids).is_err(), "ids of a text that is refused");
+        let mut another = parts();
+        another[2]["oracle"] = json!({});
+        assert!(joined(&another).is_err(), "another oracle");
+        let mut without = parts();
+        for i in 0..4 {
+            without[2]["cases"][i]["ids"] = json!({});
+        }
+        assert!(joined(&without).is_ok(), "ids of none");
+        let mut fewer = parts();
+        fewer[2]["cases"].as_array_mut().unwrap().pop();
+        fewer[0]["styles"][0]["n_cases"] = json!(3);
+        assert!(joined(&fewer).is_err(), "a conversation without its prompt");
+    }
+
+    #[test]
+    fn the_tokenizer_of_a_model_is_found_by_its_bytes() {
+        let index: Value =
+            serde_json::from_slice(&std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/llama-tiny/index.json")).unwrap())
+                .unwrap();
+        let model = Index::parse(index.to_string().as_bytes(), "index.json").unwrap();
+        let file = model.model_files.iter().find(|file| file.name == "tokenizer.json").unwrap();
+        let mut parts = parts();
+        set(&mut parts, 0, "/tokenizers/0/sha256", json!(file.sha256));
+        let chat = |parts: &[Value; 3]| ChatIndex::parse(parts[0].to_string().as_bytes(), "chat.json").unwrap();
+        assert_eq!(chat(&parts).tokenizer_of(&model), Some("m"));
+        set(&mut parts, 0, "/tokenizers/0/sha256", json!("00"));
+        assert_eq!(chat(&parts).tokenizer_of(&model), None);
+    }
+}

@@ -182,3 +182,114 @@ impl<'a> Reader<'a> {
         Ok(values.as_chunks::<SKETCH_WIDTH>().0.to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use super::*;
+
+    type Parts = BTreeMap<&'static str, (Dtype, Vec<usize>, Vec<u8>)>;
+
+    /// Three positions, two words, one stage.
+    fn parts() -> Parts {
+        let f32s = |n: usize| (0..n).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<u8>>();
+        let f64s = |n: usize| (0..n).flat_map(|i| (i as f64).to_le_bytes()).collect::<Vec<u8>>();
+        let positions = [1i64, 2, 5].iter().flat_map(|position| position.to_le_bytes()).collect();
+        let mut parts = Parts::from([
+            ("positions", (Dtype::I64, vec![3], positions)),
+            ("logits.f32", (Dtype::F32, vec![3, 2], f32s(6))),
+            ("logits.f64", (Dtype::F64, vec![3, 2], f64s(6))),
+        ]);
+        for name in ["sketch.prefill.f32", "sketch.prefill.f64", "sketch.decode.f32", "sketch.decode.f64"] {
+            parts.insert(name, (Dtype::F64, vec![1, SKETCH_WIDTH], f64s(SKETCH_WIDTH)));
+        }
+        parts
+    }
+
+    fn parsed(parts: &Parts, stages: Option<&str>) -> Result<Full, GoldenError> {
+        let views = parts.iter().map(|(name, (dtype, shape, bytes))| (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
+        let metadata = stages.map(|stages| HashMap::from([("stages".to_owned(), stages.to_owned())]));
+        Full::parse(&safetensors::serialize(views, metadata).unwrap(), "code.safetensors")
+    }
+
+    fn refused(change: impl FnOnce(&mut Parts)) -> (String, String) {
+        let mut parts = parts();
+        change(&mut parts);
+        match parsed(&parts, Some("[\"embedding\"]")) {
+            Err(GoldenError::Tensor { tensor, reason, .. }) => (tensor, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_sound_file_is_read_whole() {
+        let full = parsed(&parts(), Some("[\"embedding\"]")).unwrap();
+        assert_eq!((full.vocab, full.positions, full.stages), (2, vec![1, 2, 5], vec!["embedding".to_owned()]));
+        assert_eq!((full.logits_f32[5], full.logits_f64[5], full.logits_f64.len()), (5.0, 5.0, 6));
+        assert_eq!((full.prefill.f32.len(), full.decode.f64[0][SKETCH_WIDTH - 1]), (1, (SKETCH_WIDTH - 1) as f64));
+    }
+
+    #[test]
+    fn a_tensor_that_is_missing_unknown_or_of_another_form_is_named() {
+        for (name, change, due) in [
+            ("logits.f32", (|parts| drop(parts.remove("logits.f32"))) as fn(&mut Parts), "is missing"),
+            ("extra", |parts| drop(parts.insert("extra", parts["positions"].clone())), "is unknown"),
+            ("logits.f32", |parts| drop(parts.insert("logits.f32", parts["logits.f64"].clone())), "has dtype F64, must be F32"),
+            ("logits.f64", |parts| parts.get_mut("logits.f64").unwrap().1 = vec![6], "has shape [6], must be a matrix"),
+            (
+                "logits.f64",
+                |parts| drop(parts.insert("logits.f64", (Dtype::F64, vec![3, 0], Vec::new()))),
+                "has shape [3, 0], must be a matrix",
+            ),
+            (
+                "logits.f64",
+                |parts| drop(parts.insert("logits.f64", (Dtype::F64, vec![0, 2], Vec::new()))),
+                "has shape [0, 2], must be a matrix",
+            ),
+            ("logits.f32", |parts| parts.get_mut("logits.f32").unwrap().1 = vec![2, 3], "has shape (2, 3), must be (3, 2)"),
+            ("positions", |parts| parts.get_mut("positions").unwrap().2[8..16].fill(0), "holds 0 after 1, must ascend"),
+            ("positions", |parts| parts.get_mut("positions").unwrap().2.copy_within(8..16, 16), "holds 2 after 2, must ascend"),
+            ("positions", |parts| parts.get_mut("positions").unwrap().2[..8].fill(255), "holds -1, a position is not negative"),
+            (
+                "positions",
+                |parts| drop(parts.insert("positions", (Dtype::I64, vec![0], Vec::new()))),
+                "is empty: there is nothing to compare",
+            ),
+            (
+                "logits.f32",
+                |parts| parts.get_mut("logits.f32").unwrap().2[12..16].copy_from_slice(&f32::NAN.to_le_bytes()),
+                "is NaN at row 1, column 1",
+            ),
+            (
+                "logits.f64",
+                |parts| parts.get_mut("logits.f64").unwrap().2[..8].copy_from_slice(&f64::INFINITY.to_le_bytes()),
+                "is inf at row 0, column 0",
+            ),
+            (
+                "sketch.decode.f64",
+                |parts| parts.get_mut("sketch.decode.f64").unwrap().2[..8].copy_from_slice(&f64::NAN.to_le_bytes()),
+                "is NaN at row 0",
+            ),
+        ] {
+            let (tensor, reason) = refused(change);
+            assert!(tensor == name && reason.starts_with(due), "{tensor} {reason}");
+        }
+    }
+
+    #[test]
+    fn stages_are_a_list_of_names_for_each_row_of_the_sketches() {
+        for (stages, due) in
+            [(None, "has no `stages`"), (Some("embedding"), "`stages` is not a list of names"), (Some("[1]"), "`stages` is not a list")]
+        {
+            match parsed(&parts(), stages) {
+                Err(GoldenError::Tensor { tensor, reason, .. }) => {
+                    assert!(tensor == "__metadata__" && reason.starts_with(due), "{tensor} {reason}")
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(parsed(&parts(), Some("[\"embedding\", \"logits\"]")).is_err(), "two names for one row");
+        assert!(Full::parse(b"no header", "code.safetensors").is_err());
+    }
+}

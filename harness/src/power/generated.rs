@@ -253,37 +253,6 @@ mod tests {
         assert_eq!(newer.caught(), (8, 10));
     }
 
-    /// What an edit did: of which tensors how many elements, which fields, and whether the tokenizer.
-    fn damage(before: &Checkpoint, after: &Checkpoint) -> String {
-        let mut said = Vec::new();
-        for (name, tensor) in &before.tensors {
-            match after.tensors.get(name) {
-                None => said.push(format!("{name} is lost")),
-                Some(other) if (other.dtype(), other.shape()) != (tensor.dtype(), tensor.shape()) => {
-                    said.push(format!("{name} is {} {:?}", other.dtype(), other.shape()));
-                }
-                Some(other) => {
-                    let (old, new) = (tensor.to_f32(), other.to_f32());
-                    let differ = (0..old.len()).filter(|&i| old[i].to_bits() != new[i].to_bits());
-                    let (n, first) = (differ.clone().count(), differ.clone().next());
-                    if let Some(at) = first {
-                        let (old, new) = (old[at], new[at]);
-                        said.push(format!("{name} differs in {n} of {}, at {at} first: {old:.3e}, {new:.3e}", tensor.n_elements()));
-                    }
-                }
-            }
-        }
-        for (field, value) in &after.config {
-            if before.config.get(field) != Some(value) {
-                said.push(format!("{field} is {value}"));
-            }
-        }
-        if before.tokenizer != after.tokenizer {
-            said.push("another tokenizer".to_owned());
-        }
-        said.join("; ")
-    }
-
     /// A draw is the same wherever and whenever it is drawn, and breaks what its name says.
     #[test]
     fn what_each_operator_breaks_is_pinned() {
@@ -298,7 +267,7 @@ mod tests {
                 let sound = bed.open().unwrap().checkpoint.clone();
                 let mut broken = sound.clone();
                 drawn.operate(&mut Surgery::new(&mut broken).unwrap()).unwrap();
-                text += &format!("{name}: {}\n", damage(&sound, &broken));
+                text += &format!("{name}: {}\n", super::super::tests::done_to(&sound, &broken));
             }
         }
         crate::fixture::pinned().bind(|| insta::assert_snapshot!("draws", text));

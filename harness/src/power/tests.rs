@@ -230,33 +230,43 @@ fn digest<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> String {
     sha.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a defect did to a checkpoint: each tensor that is another one, with its shape and a digest, and each setting with its value.
-fn done_to(before: &Checkpoint, after: &Checkpoint) -> Vec<String> {
+/// What was done to a checkpoint: each tensor that is another one, with its first value that is, and a digest of them all; each setting
+/// with its value; the tokenizer. Past the fourth they are told together.
+pub(super) fn done_to(before: &Checkpoint, after: &Checkpoint) -> String {
     let mut done = Vec::new();
     let names: BTreeSet<&str> = before.tensors.iter().chain(after.tensors.iter()).map(|(name, _)| name).collect();
     for name in names {
         let parts = |tensor: &Tensor| (tensor.dtype(), tensor.shape().to_vec(), tensor.order());
-        let (old, new) = (before.tensors.get(name), after.tensors.get(name));
-        let same = |(old, new): (&Tensor, &Tensor)| parts(old) == parts(new) && old.bytes() == new.bytes();
-        if !old.zip(new).is_some_and(same) {
-            let told = |tensor: &Tensor| {
-                let (dtype, shape, order) = parts(tensor);
-                format!("{dtype:?} {shape:?} {order:?} {}", digest([tensor.bytes()]))
-            };
-            done.push(format!("{name} {}", new.map_or_else(|| "is gone".to_owned(), told)));
+        match (before.tensors.get(name), after.tensors.get(name)) {
+            (Some(old), Some(new)) if parts(old) == parts(new) => {
+                if old.bytes() != new.bytes() {
+                    let (was, is) = (old.to_f32(), new.to_f32());
+                    let at = was.iter().zip(&is).position(|(was, is)| was.to_bits() != is.to_bits()).unwrap();
+                    done.push(format!("{name} from {at}: {:.3e} is {:.3e}, {}", was[at], is[at], digest([new.bytes()])));
+                }
+            }
+            (_, Some(new)) => {
+                let (dtype, shape, order) = parts(new);
+                done.push(format!("{name} is {dtype} {shape:?} {order:?}, {}", digest([new.bytes()])));
+            }
+            (_, None) => done.push(format!("{name} is gone")),
         }
     }
     let settings = |of: &Checkpoint| {
         let maps = [Some(&of.config), of.generation_config.as_ref()].into_iter().flatten();
-        maps.flat_map(|map| map.iter().map(|(key, value)| format!("{key} = {value}"))).collect::<BTreeSet<_>>()
+        maps.flat_map(|map| map.iter().map(|(key, value)| format!("{key} is {value}"))).collect::<BTreeSet<_>>()
     };
     let (old, new) = (settings(before), settings(after));
     done.extend(old.difference(&new).map(|line| format!("no longer {line}")));
     done.extend(new.difference(&old).cloned());
     if before.tokenizer != after.tokenizer {
-        done.push(format!("tokenizer {}", digest([format!("{:?}", after.tokenizer).as_bytes()])));
+        done.push(format!("another tokenizer, {}", digest([format!("{:?}", after.tokenizer).as_bytes()])));
     }
-    done
+    if done.len() > 4 {
+        let rest = done.split_off(4);
+        done.push(format!("and {} more, {}", rest.len(), digest(rest.iter().map(String::as_bytes))));
+    }
+    done.join("; ")
 }
 
 /// A defect that does something else than it says would still be killed, and the table would prove something else: what each does to the
@@ -267,14 +277,7 @@ fn each_defect_of_an_artifact_changes_what_it_is_meant_to_change() {
     let mut text = String::new();
     for bench in &plan.benches {
         let Some([before, after]) = bench.checkpoints().unwrap() else { continue };
-        let mut done = done_to(&before, &after);
-        let more = done.len().saturating_sub(4);
-        if more > 0 {
-            let rest = digest(done[4..].iter().map(String::as_bytes));
-            done.truncate(4);
-            done.push(format!("and {more} more, {rest}"));
-        }
-        let _ = writeln!(text, "{} in {}: {}", bench.key.0, bench.key.1, done.join("; "));
+        let _ = writeln!(text, "{} in {}: {}", bench.key.0, bench.key.1, done_to(&before, &after));
     }
     assert!(text.lines().count() > 150, "{text}");
     crate::fixture::pinned().bind(|| insta::assert_snapshot!("artifact_defects", text));

@@ -186,4 +186,108 @@ mod tests {
         }
         assert!(answers("").is_empty());
     }
+
+    /// What the engine answers behind the protocol is what it answers without: every request there is, to the bit.
+    #[test]
+    fn a_runtime_behind_the_protocol_answers_as_it_does_without() {
+        let path = crate::workspace::Workspace::from_env().root().join("testdata/models/llama-tiny");
+        let artifact = Artifact { model: "m".to_owned(), format: Format::Safetensors, quantization: "f32".to_owned(), path: path.clone() };
+        let engine = NativeRuntime::new();
+        let mut session = engine.load(&artifact, 1).unwrap();
+        let ids = session.tokenize("Two plus two", true).unwrap();
+        let chat = runtime::Chat {
+            template: Some(
+                "{{ bos }}{% for m in messages %}{{ m.content }}{% endfor %}{{ tools | length }}{{ strftime_now('%Y') }}".to_owned(),
+            ),
+            messages: r#"[{"role":"user","content":"hi"}]"#.to_owned(),
+            tools: Some("[{}]".to_owned()),
+            variables: r#"{"bos":"<s>"}"#.to_owned(),
+            add_generation_prompt: true,
+            now: Some("2026-07-05T09:08:07".to_owned()),
+        };
+        let logits = session.logits(&ids, runtime::Positions::Last).unwrap();
+        let draw = runtime::SampleRequest {
+            logit_bits: logits.values.iter().map(|value| value.to_bits()).collect(),
+            prompt: ids.clone(),
+            generated: vec![5],
+            params: serde_json::from_value(json!({"top_k": 3})).unwrap(),
+            u: serde_json::from_value(json!(0.5)).unwrap(),
+        };
+        let batch = vec![ids.clone(), ids[1..].to_vec()];
+        let name = "model.norm.weight".to_owned();
+        let (all, last) = (super::super::Positions::All, super::super::Positions::Last);
+        let requests = [
+            Request::Load { path: path.to_string_lossy().into_owned(), threads: 1 },
+            Request::Tokenize { text: "Two plus two".to_owned(), add_special: false },
+            Request::Detokenize { ids: ids.clone() },
+            Request::Logits { ids: ids.clone(), positions: last, chunks: None },
+            Request::Logits { ids: ids.clone(), positions: all, chunks: Some(vec![1, ids.len() - 1]) },
+            Request::LogitsBatch { batch: batch.clone(), positions: last },
+            Request::Generate { ids: ids.clone(), max_new_tokens: 4, stop_at_eos: false },
+            Request::Sketch { ids: ids.clone(), decode: true },
+            Request::Tensors,
+            Request::Weights { tensor: name.clone() },
+            Request::Container,
+            Request::chat(&chat).unwrap(),
+            Request::sample(&draw),
+        ];
+        let input: Vec<u8> = requests.iter().zip(10..).flat_map(|(request, id)| request.line(id).unwrap()).collect();
+        let mut output = Vec::new();
+        serve(&engine, input.as_slice(), &mut output).unwrap();
+        let lines: Vec<&[u8]> = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines.len(), requests.len());
+        fn read<A: serde::de::DeserializeOwned>(lines: &[&[u8]], place: usize) -> A {
+            super::super::read(lines[place], 10 + place as u64, Op::Metadata).unwrap()
+        }
+        let loaded: Loaded = read(&lines, 0);
+        assert_eq!(
+            (loaded.ok, loaded.metadata.map(runtime::Metadata::from), loaded.warnings),
+            (true, session.metadata().ok(), session.warnings())
+        );
+        assert_eq!(read::<Ids>(&lines, 1).ids, session.tokenize("Two plus two", false).unwrap());
+        assert_eq!(read::<Text>(&lines, 2).bytes.0, session.detokenize(&ids).unwrap());
+        assert_eq!(read::<Array>(&lines, 3), array(logits));
+        let chunked = session.logits_chunked(&ids, runtime::Positions::All, &[1, ids.len() - 1]).unwrap();
+        assert_eq!(read::<Array>(&lines, 4), array(chunked));
+        let both = session.logits_batch(&batch, runtime::Positions::Last).unwrap();
+        assert_eq!(read::<Batch>(&lines, 5).logits, both.into_iter().map(array).collect::<Vec<_>>());
+        let generated: Generated = read(&lines, 6);
+        assert_eq!((generated.ids, runtime::Stop::from(generated.stop)), session.generate(&ids, 4, false).unwrap());
+        let stages: Vec<runtime::StageSketch> = read::<Stages>(&lines, 7).stages.into_iter().map(Into::into).collect();
+        assert_eq!(stages, session.sketch(&ids, true).unwrap());
+        let tensors: Vec<runtime::TensorRow> = read::<Tensors>(&lines, 8).tensors.into_iter().map(Into::into).collect();
+        assert_eq!(tensors, session.tensors().unwrap());
+        let weights: Array = read(&lines, 9);
+        assert_eq!((weights.shape, weights.values.clone()), (vec![weights.values.len()], session.weights(&name).unwrap()));
+        assert_eq!(runtime::Container::from(read::<Stored>(&lines, 10).container), session.container().unwrap());
+        let told: Chat = read(&lines, 11);
+        assert_eq!(told.text, "<s>hi12026");
+        assert_eq!((told.text, told.ids), session.chat(&chat).unwrap());
+        let drawn: Drawn = read(&lines, 12);
+        let due = session.sample(&draw).unwrap();
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!((drawn.token, bits(&drawn.logits.values), drawn.logits.shape), (due.id, bits(&due.logits), vec![due.logits.len()]));
+    }
+
+    #[test]
+    fn another_version_a_second_artifact_and_what_cannot_be_done_are_refused_by_kind() {
+        let path = crate::workspace::Workspace::from_env().root().join("testdata/models/llama-tiny");
+        let load = |path: &str| String::from_utf8(Request::Load { path: path.to_owned(), threads: 1 }.line(1).unwrap()).unwrap();
+        let weights = String::from_utf8(Request::Weights { tensor: "none".to_owned() }.line(2).unwrap()).unwrap();
+        let input = format!(
+            "{{\"id\":0,\"op\":\"hello\",\"protocol\":{}}}\n{}{}{weights}",
+            VERSION + 1,
+            load("no/such"),
+            load(&path.to_string_lossy())
+        );
+        let found = answers(&input);
+        let kind = |place: usize| found[place]["error"]["kind"].as_str();
+        assert_eq!((kind(0), kind(2)), (Some("protocol"), None), "{found:?}");
+        let told = found[0]["error"]["message"].as_str().unwrap();
+        assert!(told.contains(&format!("version {}", VERSION + 1)) && told.ends_with(&format!("speaks {VERSION}")), "{told}");
+        assert!(kind(1).is_some_and(|kind| kind != "failed") && kind(3).is_some(), "{found:?}");
+        let error = |failure: &Failure| error(failure)["error"]["kind"].as_str().unwrap().to_owned();
+        assert_eq!(error(&Failure::Unsupported { op: Op::Chat }), "unsupported");
+        assert_eq!(error(&Failure::Crash { message: "gone".to_owned() }), "failed");
+    }
 }

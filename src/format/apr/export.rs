@@ -170,4 +170,53 @@ mod tests {
         assert_eq!(merge(&json!(["a", "b c"])), Some(json!("a b c")));
         assert_eq!(merge(&json!(["a b", "c"])), None);
     }
+
+    fn config() -> Config {
+        let fields = json!({"model_type": "llama", "vocab_size": 4, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 1, "bos_token_id": 1, "eos_token_id": [2, 3]});
+        Config::parse(fields.as_object().unwrap(), None, std::path::Path::new("config.json")).unwrap()
+    }
+
+    fn fields_for(file: &Value) -> Checked<Map<String, Value>> {
+        tokenizer_fields(file.as_object().unwrap(), &config())
+    }
+
+    #[test]
+    fn a_vocabulary_is_told_by_id_with_its_added_tokens_and_scores() {
+        let added = json!([{"id": 3, "content": "<x>"}]);
+        let map = fields_for(&json!({"model": {"vocab": {"c": 2, "a": 0, "b": 1}, "merges": ["a b", ["b", "c"]]}, "added_tokens": added}));
+        let due = json!({"tokenizer.model_type": "BPE", "tokenizer.architecture": "llama", "tokenizer.vocab_size": 4,
+            "tokenizer.vocabulary": ["a", "b", "c", "<x>"], "tokenizer.merges": ["a b", "b c"],
+            "tokenizer.bos_token_id": 1, "tokenizer.eos_token_id": 2});
+        assert_eq!(Value::Object(map.unwrap()), due);
+        let pairs = json!({"model": {"type": "Unigram", "vocab": [["a", -1.5], ["b", -2.5], ["c", -3.0]]}, "added_tokens": added});
+        let pairs = fields_for(&pairs).unwrap();
+        assert_eq!(pairs["tokenizer.scores"], json!([-1.5, -2.5, -3.0, 0.0]));
+        assert_eq!((&pairs["tokenizer.vocabulary"], &pairs["tokenizer.model_type"]), (&json!(["a", "b", "c", "<x>"]), &json!("Unigram")));
+        assert!(pairs.get("tokenizer.merges").is_none());
+        // One merge that has no spelling takes them all out.
+        let spaced = fields_for(&json!({"model": {"vocab": {"a": 0}, "merges": [["a", "a"], ["a a", "a"]]}})).unwrap();
+        assert!(spaced.get("tokenizer.merges").is_none());
+    }
+
+    #[test]
+    fn a_tokenizer_that_is_not_understood_is_refused_by_field() {
+        for (file, field, found) in [
+            (json!({}), "model", "missing"),
+            (json!({"model": 1}), "model", kind(&json!(1))),
+            (json!({"model": {}}), "model.vocab", "missing"),
+            (json!({"model": {"vocab": "a"}}), "model.vocab", kind(&json!("a"))),
+            (json!({"model": {"vocab": {"a": -1}}}), "model.vocab", kind(&json!(-1))),
+            (json!({"model": {"vocab": {"a": 4_294_967_296_u64}}}), "model.vocab", kind(&json!(1))),
+            (json!({"model": {"vocab": {"a": 0, "b": 2}}}), "model.vocab", "a list with gaps"),
+            (json!({"model": {"vocab": [["a", 0.5], "b"]}}), "model.vocab", kind(&json!("b"))),
+            (json!({"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 1}]}), "added_tokens.content", "missing"),
+            (json!({"model": {"vocab": {"a": 0}}, "added_tokens": [{"content": "b"}]}), "added_tokens.id", kind(&Value::Null)),
+        ] {
+            match fields_for(&file) {
+                Err(AprError::Field { field: named, found: told, .. }) => assert_eq!((named.as_str(), told), (field, found), "{file}"),
+                other => panic!("{file}: {other:?}"),
+            }
+        }
+    }
 }

@@ -412,4 +412,51 @@ mod tests {
         assert_eq!(Value::Array(Array::F32(vec![0.5])).type_name(), "arr[f32]");
         assert_eq!(Value::U32(3).described(), "u32 3");
     }
+
+    /// Every type that a value may have, with its number, its name and how it is shown; in an array, twice.
+    #[test]
+    fn each_type_has_its_number_its_name_and_its_text() {
+        let text = || "a".to_owned();
+        for (value, array, id, name, shown, whole) in [
+            (Value::U8(1), Array::U8(vec![1, 1]), 0, "u8", "1", Some(1)),
+            (Value::I8(-2), Array::I8(vec![-2, -2]), 1, "i8", "-2", Some(-2)),
+            (Value::U16(3), Array::U16(vec![3, 3]), 2, "u16", "3", Some(3)),
+            (Value::I16(-4), Array::I16(vec![-4, -4]), 3, "i16", "-4", Some(-4)),
+            (Value::U32(5), Array::U32(vec![5, 5]), 4, "u32", "5", Some(5)),
+            (Value::I32(-6), Array::I32(vec![-6, -6]), 5, "i32", "-6", Some(-6)),
+            (Value::F32(0.5), Array::F32(vec![0.5, 0.5]), 6, "f32", "0.5", None),
+            (Value::Bool(true), Array::Bool(vec![true, true]), 7, "bool", "true", None),
+            (Value::String(text()), Array::String(vec![text(), text()]), 8, "str", "a", None),
+            (Value::U64(u64::MAX), Array::U64(vec![u64::MAX; 2]), 10, "u64", "18446744073709551615", Some(i128::from(u64::MAX))),
+            (Value::I64(i64::MIN), Array::I64(vec![i64::MIN; 2]), 11, "i64", "-9223372036854775808", Some(i128::from(i64::MIN))),
+            (Value::F64(-0.25), Array::F64(vec![-0.25, -0.25]), 12, "f64", "-0.25", None),
+        ] {
+            assert_eq!((value.type_id(), value.type_name().as_str(), type_name(id)), (id, name, name));
+            assert_eq!((value.to_string().as_str(), value.as_integer()), (shown, whole), "{name}");
+            assert_eq!((array.type_id(), array.len(), array.is_empty()), (id, 2, false), "{name}");
+            assert_eq!(array.integers(), whole.map(|number| vec![number; 2]), "{name}");
+            let element = if name == "str" { format!("{shown:?}") } else { shown.to_owned() };
+            assert_eq!(array.to_string(), format!("[{element}, {element}]"));
+            let all = metadata(Value::Array(array));
+            assert_eq!(all.integers("k").ok().flatten(), whole.map(|number| vec![number; 2]), "{name}");
+            assert_eq!(all.get("k").unwrap().type_name(), format!("arr[{name}]"));
+            assert_eq!((all.get("k").unwrap().type_id(), all.len(), all.is_empty()), (9, 1, false));
+        }
+        assert!(Array::U8(Vec::new()).is_empty() && Metadata::default().is_empty());
+        assert_eq!((type_name(9), type_name(13)), ("arr", "unknown"));
+    }
+
+    #[test]
+    fn what_is_there_is_read_and_what_is_not_is_none() {
+        let other = metadata(Value::U8(1));
+        assert_eq!((other.flag("x"), other.floats("x"), other.integers("x")), (Ok(None), Ok(None), Ok(None)));
+        assert_eq!((other.float("x"), other.strings("x"), other.unsigned("x"), other.id("x")), (Ok(None), Ok(None), Ok(None), Ok(None)));
+        assert_eq!(metadata(Value::Bool(true)).flag("k"), Ok(Some(true)));
+        assert_eq!(metadata(Value::Bool(false)).flag("k"), Ok(Some(false)));
+        assert_eq!((metadata(Value::F32(0.5)).float("k"), metadata(Value::F64(0.1)).float("k")), (Ok(Some(0.5)), Ok(Some(0.1))));
+        assert_eq!(metadata(Value::Array(Array::F32(vec![0.5]))).floats("k"), Ok(Some([0.5].as_slice())));
+        let refusal = metadata(Value::Array(Array::F32(vec![0.5]))).integers("k").unwrap_err().to_string();
+        assert_eq!(refusal, "key `k` is an array of 1 f32, an array of whole numbers is due");
+        assert_eq!(metadata(Value::String("\u{1b}".to_owned())).get("k").unwrap().described(), "str `\\u{1b}`");
+    }
 }
