@@ -434,8 +434,6 @@ const NOT_SAID: &[(Valid, Change)] = &[
     (byte_level, ("/model/ignore_merges", || json!(true), "`model.ignore_merges` cannot be said in a GGUF file: it is true, and `gpt-2`")),
     (byte_level, ("/model/byte_fallback", || json!(true), "`model.byte_fallback` cannot be said")),
     (byte_level, ("/model/unk_token", || json!("<unk>"), "`model.unk_token` cannot be said")),
-    (byte_level, ("/model/continuing_subword_prefix", || json!("##"), "`model.continuing_subword_prefix` cannot be said in a GGUF file: it is `\"##\"`")),
-    (byte_level, ("/added_tokens/1/content", || json!("<other>"), "`model.vocab.<s>` cannot be said")),
     (byte_level, ("/post_processor", || json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 1], "trim_offsets": true, "add_prefix_space": true}), "`post_processor` cannot be said in a GGUF file: it is `{\"type\":\"RobertaProcessing\"")),
     (byte_level, ("/post_processor/single", || json!([{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]), "`post_processor.single` cannot be said")),
     (byte_level, ("/post_processor/single", || json!([{"SpecialToken": {"id": "<s>", "type_id": 0}}]), "`post_processor.single` cannot be said")),
