@@ -181,6 +181,17 @@ mod tests {
         assert!(perplexity(1.0, 1.0 + 0.019) && !perplexity(1.0, 1.0 + 0.021));
     }
 
+    /// One and the same error, a little within and a little past each limit, about a mean that is not zero and at a size that is not one.
+    #[test]
+    fn each_limit_is_where_its_tool_has_it() {
+        let row = [10.0, 20.0, 30.0, 40.0];
+        let moved = |by: f32| row.map(|x| x + by);
+        assert!(nmse(&row, &moved(1.11)) && !nmse(&row, &moved(1.13)), "a variance of 125");
+        assert!(cosine(&[10.0, 0.0], &[71.0, 70.0]) && !cosine(&[10.0, 0.0], &[69.0, 72.0]), "0.712 and 0.692");
+        assert!(!cosine(&[10.0, 0.0], &[1.0, 100.0]), "large numbers");
+        assert!(allclose(&row, &moved(0.00105)) && !allclose(&[0.0; 4], &[0.00101; 4]));
+    }
+
     /// A divergence of 4e-6, 1.6e-4 and 2.5e-3: each is within the limit of wider types alone.
     #[test]
     fn the_divergence_of_weights_has_a_limit_for_each_width() {

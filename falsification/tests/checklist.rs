@@ -2,6 +2,7 @@
 //! one before.
 #![allow(missing_docs, reason = "a test crate has no public items")]
 
+mod asked;
 mod carried;
 mod config;
 mod edge;

@@ -11,7 +11,7 @@
 //!                                         the four counts and the score of a run in passes; survivors become evidence;
 //!                                         1 below LEAST or where some of the sample were not tried, 3 without a score
 //! mutants control OUTCOMES.json           the control came to what is known of it
-//! mutants coverage EXPORT.json LEAST      files of which fewer than LEAST of a hundred lines are reached: 1 where there are any
+//! mutants coverage LEAST EXPORT.json...   files of which fewer than LEAST of a hundred lines are reached: 1 where there are any
 //! ```
 
 #![expect(clippy::neg_cmp_op_on_partial_ord, reason = "written so that NaN is below every limit")]
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
         ["survivors", sample, outcomes @ ..] => survivors(sample, outcomes),
         ["score", least, sample, outcomes @ ..] => score(least, sample, outcomes),
         ["control", outcomes] => control(outcomes),
-        ["coverage", export, least] => coverage(export, least),
-        _ => Err("packages LIST PACKAGE..., select LIST N SEED [FILE], of PACKAGE LIST SAMPLE, unchosen LIST SAMPLE, survivors SAMPLE OUTCOMES..., score LEAST all|SAMPLE OUTCOMES..., control OUTCOMES, or coverage EXPORT LEAST".to_owned()),
+        ["coverage", least, exports @ ..] => coverage(least, exports),
+        _ => Err("packages LIST PACKAGE..., select LIST N SEED [FILE], of PACKAGE LIST SAMPLE, unchosen LIST SAMPLE, survivors SAMPLE OUTCOMES..., score LEAST all|SAMPLE OUTCOMES..., control OUTCOMES, or coverage LEAST EXPORT...".to_owned()),
     };
     result.unwrap_or_else(|reason| {
         eprintln!("{}", escape::line(&reason));
@@ -130,9 +130,10 @@ fn control(outcomes: &str) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn coverage(export: &str, least: &str) -> Result<ExitCode, String> {
+fn coverage(least: &str, exports: &[&str]) -> Result<ExitCode, String> {
     let least: f64 = least.parse().map_err(|error| format!("{least}: {error}"))?;
-    let files = mutation::coverage::read(&text(export)?, &Workspace::from_env().root().to_string_lossy())?;
+    let exports = exports.iter().map(|export| text(export)).collect::<Result<Vec<_>, _>>()?;
+    let files = mutation::coverage::read(&exports, &Workspace::from_env().root().to_string_lossy())?;
     let below = mutation::coverage::below(&files, least);
     for file in &below {
         println!("{:>6.2} %  {:>5} of {:<5} lines  {}", file.percent(), file.reached, file.lines, escape::line(&file.file));

@@ -149,3 +149,36 @@ fn with_rest(logprobs: &[f64]) -> Vec<f64> {
     all.push(rest.ln());
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::fixture::Fixture;
+
+    #[test]
+    fn what_is_not_listed_is_one_token_more() {
+        let near = |found: &[f64], due: &[f64]| {
+            assert_eq!(found.len(), due.len());
+            assert!(found.iter().zip(due).all(|(a, b)| (a - b.ln()).abs() < 1e-12), "{found:?}");
+        };
+        near(&with_rest(&[0.5f64.ln(), 0.25f64.ln()]), &[0.5, 0.25, 0.25]);
+        near(&with_rest(&[0.0]), &[1.0, REST]);
+        near(&with_rest(&[(1.0 - REST / 2.0).ln()]), &[1.0 - REST / 2.0, REST]);
+        near(&with_rest(&[(1.0 - 2.0 * REST).ln()]), &[1.0 - 2.0 * REST, 2.0 * REST]);
+    }
+
+    /// A relative error e of logits of size r is a divergence of (e r)^2 / 2.
+    #[test]
+    fn the_floor_of_a_divergence_is_half_the_square_of_that_of_logits() {
+        let mut fixture = Fixture::new();
+        let golden = &mut fixture.prompts[0];
+        (golden.floor.0, golden.logit_rms.0) = (0.5, 6.0);
+        let n = golden.forced_ids().len();
+        let vocab = fixture.model.index.config.vocab_size;
+        let found = over_listed(&Logits { n, vocab, values: vec![0.0; n * vocab] }, &fixture.prompts[0]);
+        let Ok(found) = found else { panic!("not judged") };
+        assert_eq!((found.floors, found.keys), ([4.5, 4.5], ["kl.listed.mean", "kl.listed.p99"]));
+        assert_eq!(found.observed.len(), fixture.prompts[0].forced.top.len());
+        assert!(found.observed.iter().all(|kl| *kl > 0.0), "{:?}", found.observed);
+    }
+}

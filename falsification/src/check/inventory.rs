@@ -353,3 +353,44 @@ fn difference(case: &Case, answers: &dyn Answers) -> Judged {
         None => Ok(Verdict::corroborated(container.tensors.len() + container.metadata.len(), expected, "so")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every column there is, and what its name stands for.
+    #[test]
+    fn a_column_is_named_after_a_type_that_is_known() {
+        for (quantization, dtype, its_bits) in [
+            ("f32", "F32", 32.0),
+            ("f16", "F16", 16.0),
+            ("bf16", "BF16", 16.0),
+            ("q8_0", "Q8_0", 8.5),
+            ("q4_0", "Q4_0", 4.5),
+            ("q4_1", "Q4_1", 5.0),
+            ("q5_0", "Q5_0", 5.5),
+            ("q5_1", "Q5_1", 6.0),
+            ("iq4_nl", "IQ4_NL", 4.5),
+            ("iq4_xs", "IQ4_XS", 4.25),
+            ("q2_k", "Q2_K", 2.625),
+            ("q3_k_s", "Q3_K", 3.4375),
+            ("q3_k_m", "Q3_K", 3.4375),
+            ("q4_k", "Q4_K", 4.5),
+            ("q4_k_m", "Q4_K", 4.5),
+            ("q5_k_s", "Q5_K", 5.5),
+            ("q6_k", "Q6_K", 6.5625),
+        ] {
+            assert_eq!((named(quantization), bits(dtype)), (Some(dtype), Some(its_bits)), "{quantization}");
+        }
+        assert_eq!((named("q8"), named("q4")), (Some("AprQ8"), Some("AprQ4")));
+        assert!(bits("AprQ8").is_some_and(|bits| bits > 7.9 && bits < 8.1) && bits("AprQ4") == Some(4.5));
+        assert_eq!((named("q7_0"), named(""), bits("Q9_9")), (None, None, None));
+    }
+
+    #[test]
+    fn names_are_cut_into_block_and_leaf() {
+        assert_eq!(leaf("model.layers.3.mlp.up_proj.weight"), Some((3, "mlp.up_proj.weight")));
+        assert_eq!((leaf("transformer.h.11.ln_1.bias"), leaf("h.0.attn.bias")), (Some((11, "ln_1.bias")), Some((0, "attn.bias"))));
+        assert_eq!((leaf("model.norm.weight"), leaf("model.layers.x.a"), leaf("model.layers.3")), (None, None, None));
+    }
+}

@@ -205,3 +205,27 @@ pub fn stages(n_layers: usize) -> Vec<String> {
     names.push("logits".to_owned());
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_and_a_head_that_is_the_embedding_are_no_parameters() {
+        let is_parameter = |name: &str, shape: &[usize], tied: bool| {
+            TensorEntry { name: name.to_owned(), dtype: "F32".to_owned(), shape: shape.to_vec() }.is_parameter(tied)
+        };
+        assert!(!is_parameter("h.0.attn.bias", &[1, 1, 4, 4], false) && !is_parameter("h.0.attn.masked_bias", &[], false));
+        assert!(is_parameter("h.0.attn.c_attn.bias", &[12], false) && is_parameter("h.0.attn.bias", &[4], false));
+        assert!(is_parameter("h.0.attn.weight", &[1, 1, 4, 4], false));
+        assert!(is_parameter("lm_head.weight", &[8, 4], false) && !is_parameter("lm_head.weight", &[8, 4], true));
+        assert!(is_parameter("model.embed_tokens.weight", &[8, 4], true));
+    }
+
+    #[test]
+    fn a_class_of_margins_has_the_word_that_the_golden_has() {
+        for class in [MarginClass::Wide, MarginClass::Median, MarginClass::Knife] {
+            assert_eq!(serde_json::from_value::<MarginClass>(class.name().into()).unwrap(), class);
+        }
+    }
+}

@@ -47,27 +47,36 @@ impl Covered {
     }
 }
 
-/// Reads the export, by file. Paths lose what they have in common with `root`.
+/// Reads exports, by file: each is of other packages. Paths lose what they have in common with `root`.
 ///
 /// # Errors
 ///
-/// What is no such export, holds no file, or reaches more lines than there are.
-pub fn read(text: &str, root: &str) -> Result<Vec<Covered>, String> {
-    let export: Export = serde_json::from_str(text).map_err(|error| format!("the export of cargo-llvm-cov: {error}"))?;
-    let mut files = Vec::new();
-    for File { filename, summary } in export.data.into_iter().flat_map(|data| data.files) {
-        let file = filename.strip_prefix(root).map_or(filename.as_str(), |rest| rest.trim_start_matches('/')).to_owned();
-        let Lines { count, covered } = summary.lines;
-        if covered > count {
-            return Err(format!("{file}: {covered} of {count} lines are reached"));
+/// What is no such export, holds no file or one that another holds too, or reaches more lines than there are.
+pub fn read(exports: &[String], root: &str) -> Result<Vec<Covered>, String> {
+    let mut files: Vec<Covered> = Vec::new();
+    for text in exports {
+        let export: Export = serde_json::from_str(text).map_err(|error| format!("the export of cargo-llvm-cov: {error}"))?;
+        let before = files.len();
+        for File { filename, summary } in export.data.into_iter().flat_map(|data| data.files) {
+            let file = filename.strip_prefix(root).map_or(filename.as_str(), |rest| rest.trim_start_matches('/')).to_owned();
+            let Lines { count, covered } = summary.lines;
+            if covered > count {
+                return Err(format!("{file}: {covered} of {count} lines are reached"));
+            }
+            files.push(Covered { file, lines: count, reached: covered });
         }
-        files.push(Covered { file, lines: count, reached: covered });
+        if files.len() == before {
+            return Err("an export of cargo-llvm-cov names no file".to_owned());
+        }
     }
     if files.is_empty() {
-        return Err("the export of cargo-llvm-cov names no file".to_owned());
+        return Err("there is no export of cargo-llvm-cov".to_owned());
     }
     files.sort_by(|a, b| a.file.cmp(&b.file));
-    Ok(files)
+    match files.windows(2).find(|pair| pair[0].file == pair[1].file) {
+        Some(pair) => Err(format!("{}: stands twice in the exports of cargo-llvm-cov", pair[0].file)),
+        None => Ok(files),
+    }
 }
 
 /// The files of which fewer than `least` of a hundred lines are reached, worst first; all, where `least` is no number.
@@ -91,7 +100,8 @@ mod tests {
 
     #[test]
     fn files_below_the_limit_are_listed_worst_first() {
-        let files = read(&export(&[("/w/a.rs", 100, 95), ("/w/b.rs", 100, 94), ("/w/c.rs", 10, 1), ("/w/d.rs", 0, 0)]), "/w").unwrap();
+        let exports = [export(&[("/w/a.rs", 100, 95), ("/w/c.rs", 10, 1)]), export(&[("/w/b.rs", 100, 94), ("/w/d.rs", 0, 0)])];
+        let files = read(&exports, "/w").unwrap();
         let listed: Vec<&str> = below(&files, 95.0).into_iter().map(|file| file.file.as_str()).collect();
         assert_eq!(listed, ["c.rs", "b.rs"]);
         assert_eq!(below(&files, f64::NAN).len(), 4);
@@ -99,8 +109,10 @@ mod tests {
 
     #[test]
     fn an_export_that_says_nothing_is_an_error() {
-        assert!(read("{}", "/w").is_err());
-        assert!(read(&export(&[]), "/w").unwrap_err().contains("no file"));
-        assert!(read(&export(&[("/w/a.rs", 1, 2)]), "/w").unwrap_err().contains("2 of 1"));
+        let (one, none) = (export(&[("/w/a.rs", 1, 1)]), export(&[]));
+        assert!(read(&["{}".to_owned()], "/w").is_err() && read(&[], "/w").is_err());
+        assert!(read(&[one.clone(), none], "/w").unwrap_err().contains("no file"));
+        assert!(read(&[one.clone(), one], "/w").unwrap_err().contains("a.rs: stands twice"));
+        assert!(read(&[export(&[("/w/a.rs", 1, 2)])], "/w").unwrap_err().contains("2 of 1"));
     }
 }

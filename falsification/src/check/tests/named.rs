@@ -4,8 +4,8 @@ use super::{Answered, Tamper, fixture, generated, logits, verdicts};
 use crate::arithmetic::Arithmetic;
 use crate::check::fixture::{Fake, Fixture};
 use crate::check::{Per, find};
-use crate::golden::SamplingGolden;
-use crate::observation::{Answer, Mode, Positions, Question};
+use crate::golden::{PerplexityGolden, SamplingGolden};
+use crate::observation::{Answer, Failure, Mode, Positions, Question};
 use crate::verdict::Outcome;
 
 /// One mode answers otherwise than one prefill does.
@@ -262,4 +262,44 @@ fn a_setting_that_tells_late_is_named_by_its_row() {
     assert_eq!(verdict.outcome, Outcome::Falsified, "{verdict:#?}");
     let lasts: Vec<usize> = fixture.prompts.iter().map(|golden| golden.forced_ids().len() - 1).collect();
     assert!(verdict.place.position.is_some_and(|position| position > 0 && lasts.contains(&position)), "{verdict:#?}, {lasts:?}");
+}
+
+/// Two conventions are right where nothing is left to draw from: a refusal in words, and the most likely token alone.
+#[test]
+fn a_refusal_without_a_kind_or_a_message_is_none() {
+    let fixture = fixture();
+    let check = find("SAMPLE-refusals").unwrap();
+    let outcome = |kind: &str, message: &str| {
+        let (kind, message) = (kind.to_owned(), message.to_owned());
+        let tamper = move |_: &Question, answer: Answered| match answer {
+            Err(Failure::Refused { .. }) => Err(Failure::Refused { kind: kind.clone(), message: message.clone() }),
+            other => other,
+        };
+        check.judge(&fixture.case(None, None), &Fake { fixture: &fixture, tamper }).outcome
+    };
+    assert_eq!(outcome("sample", "nothing is left"), Outcome::Corroborated);
+    for (kind, message) in [("", "nothing is left"), ("sample", ""), (" ", "nothing is left"), ("sample", " "), ("", "")] {
+        assert_ne!(outcome(kind, message), Outcome::Corroborated, "{kind:?} {message:?}");
+    }
+}
+
+/// Each token of a text is predicted once: windows must overlap or meet, and hold two.
+#[test]
+fn windows_that_leave_tokens_out_are_refused() {
+    let fixture = fixture();
+    let check = find("PPL").unwrap();
+    let outcome = |window: usize, stride: usize| {
+        let golden = PerplexityGolden { window, stride, ..fixture.model.perplexity[0].clone() };
+        let fake = Fake { fixture: &fixture, tamper: |_: &Question, answer| answer };
+        check.judge(&fixture.case(None, Some(&golden)), &fake)
+    };
+    assert_eq!(outcome(16, 8).outcome, Outcome::Corroborated);
+    for (window, stride) in [(16, 17), (1, 1), (16, 0), (8, 9)] {
+        let verdict = outcome(window, stride);
+        assert_eq!(verdict.outcome, Outcome::Error, "{window} {stride}: {verdict:#?}");
+        assert!(verdict.observed.contains(&format!("window {window}, stride {stride}")), "{verdict:#?}");
+    }
+    for (window, stride) in [(16, 16), (2, 1)] {
+        assert_ne!(outcome(window, stride).outcome, Outcome::Error, "{window} {stride}");
+    }
 }
