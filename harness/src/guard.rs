@@ -67,6 +67,10 @@ fn install() {
             LAST.with(|last| *last.borrow_mut() = Some(describe(info)));
         } else if ACTIVE.load(Ordering::SeqCst) > 0 {
             *FOREIGN.lock().unwrap_or_else(PoisonError::into_inner) = Some(describe(info));
+            // Whose it is cannot be told: a unit test that fails beside a guarded call must not be red without a word.
+            if cfg!(test) {
+                before(info);
+            }
         } else {
             before(info);
         }

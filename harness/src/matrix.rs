@@ -303,6 +303,20 @@ mod tests {
         pinned().bind(|| insta::assert_snapshot!("listing", text));
     }
 
+    /// What GGUF has no words for is not tested there, by the name of the field, and is tested in every other form.
+    #[test]
+    fn what_gguf_cannot_say_is_not_tested_in_gguf_alone() {
+        let mut roster = roster(&Fixture::carrying(&["a"]));
+        roster.entries[0].unsayable = Some("no words for it".to_owned());
+        let matrix = Matrix::new(&roster, &NativeRuntime::new().capabilities());
+        let left_out = |cell: &&Cell| cell.not_tested.as_deref() == Some("no words for it");
+        assert!(matrix.cells.iter().any(|cell| left_out(&cell)));
+        for cell in &matrix.cells {
+            assert_eq!(left_out(&cell), cell.artifact.format == Format::Gguf, "{}", cell.name);
+            assert!(!cell.scope().sayable);
+        }
+    }
+
     #[test]
     fn names_are_unique_and_the_same_every_time() {
         let fixture = Fixture::carrying(&["a", "b"]);

@@ -41,6 +41,7 @@ mod published;
 mod rivals;
 #[cfg(test)]
 pub(crate) mod shown;
+pub(crate) mod spread;
 mod summary;
 pub(crate) mod table;
 #[cfg(test)]

@@ -485,6 +485,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_the_lists_is_a_part_of_the_rows() {
+        let mut roster = Roster::read(&Fixture::carrying(&["a-tiny"]).workspace(), &Settings::default());
+        let rows = |roster: &Roster| {
+            let matrix = Matrix::new(roster, &NativeRuntime::new().capabilities());
+            let text = summary(&matrix, &[]);
+            (matrix.rows.len(), text.lines().find(|line| line.starts_with("rows ")).unwrap().to_owned())
+        };
+        let (sound, line) = rows(&roster);
+        assert!(line.contains(&format!("{sound} = ")) && !line.contains("problems"), "{line}");
+        roster.problems.push(crate::roster::Problem::new("golden::b", "a golden", "none"));
+        let (wrong, line) = rows(&roster);
+        assert!(wrong == sound + 1 && line.ends_with(" + 1 (problems of the lists)"), "{line}");
+    }
+
+    #[test]
     fn nothing_judged_is_no_corroboration() {
         assert!(summary(&matrix(), &[]).contains("NOTHING JUDGED"));
     }

@@ -162,3 +162,75 @@ pub(super) fn order(tensor: &Tensor) -> String {
         Order::Transposed => "transposed".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make::{self, Step, Types, Way};
+    use crate::workspace::Workspace;
+
+    /// The carried model, and a file that is made of it.
+    fn opened(name: &str, step: Option<Step>) -> (PathBuf, Checkpoint, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Workspace::from_env().root().join("testdata/models").join(name);
+        let path = match step {
+            None => model,
+            Some(step) => folder.path().join(make::convert(&model, &Way(vec![step]), folder.path()).unwrap().artifact),
+        };
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        (path, checkpoint, folder)
+    }
+
+    fn step(format: Format, quantization: &'static str) -> Option<Step> {
+        Some(Step { format, types: Types::Of(quantization) })
+    }
+
+    /// What is said of a container, and where a matrix of queries lies in it: the bytes there are the tensor's.
+    #[test]
+    fn every_container_tells_what_it_is_and_where_its_tensors_lie() {
+        let query = "model.layers.0.self_attn.q_proj.weight";
+        for (given, format, version, alignment, stored_name, order) in [
+            (None, "safetensors", None, 1, query, "row-major"),
+            (step(Format::Gguf, "q8_0"), "gguf", Some("3"), 32, "blk.0.attn_q.weight", "interleaved-heads(4)"),
+            (step(Format::Apr, "f32"), "apr", Some("2.0"), 64, query, "row-major"),
+        ] {
+            let (path, checkpoint, _folder) = opened("llama-tiny", given);
+            let container = read(&path, &checkpoint).map_err(|refusal| refusal.message).unwrap();
+            assert_eq!((container.format, container.version.as_deref(), container.alignment), (format, version, alignment));
+            assert_eq!(container.crc32.is_some(), format == "apr");
+            assert!(!container.metadata.is_empty() && container.bytes > 1 << 20, "{format}: {} bytes", container.bytes);
+            assert!(container.metadata.iter().all(|entry| entry.value.chars().count() <= MAX_SHOWN + 3));
+            let places = places(&path, &checkpoint).map_err(|refusal| refusal.message).unwrap();
+            assert_eq!(places.len(), checkpoint.tensors.len());
+            let (place, tensor) = (&places[query], checkpoint.tensors.get(query).unwrap());
+            assert_eq!((place.stored_name.as_str(), place.order.as_str(), place.bytes), (stored_name, order, tensor.bytes().len() as u64));
+            assert_eq!(place.stored_shape, [256, 256]);
+            let (file, begin) = (place.file.as_ref().unwrap(), usize::try_from(place.offset.unwrap()).unwrap());
+            let file = if path.is_dir() { path.join(file) } else { path.with_file_name(file) };
+            assert_eq!(&std::fs::read(file).unwrap()[begin..][..tensor.bytes().len()], tensor.bytes(), "{format}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_that_lies_transposed_is_told_as_it_lies() {
+        let (path, checkpoint, _folder) = opened("gpt2-tiny", step(Format::Gguf, "f32"));
+        let place = &places(&path, &checkpoint).map_err(|refusal| refusal.message).unwrap()["transformer.h.0.mlp.c_fc.weight"];
+        assert_eq!((place.order.as_str(), place.stored_shape.as_slice()), ("transposed", [1024, 256].as_slice()));
+    }
+
+    #[test]
+    fn values_of_metadata_are_told_by_type_and_cut_when_long() {
+        let entry = |value: serde_json::Value| {
+            let entry = json_entry("k", &value);
+            (entry.kind, entry.value)
+        };
+        let told = |kind: &str, value: &str| (kind.to_owned(), value.to_owned());
+        assert_eq!(entry(serde_json::json!(null)), told("null", "null"));
+        assert_eq!(entry(serde_json::json!(true)), told("bool", "true"));
+        assert_eq!(entry(serde_json::json!(1.5)), told("number", "1.5"));
+        assert_eq!(entry(serde_json::json!([1, 2])), told("array", "2 values: [1,2]"));
+        assert_eq!(entry(serde_json::json!({"a": 1})), told("object", "{\"a\":1}"));
+        assert_eq!(entry(serde_json::json!("x".repeat(MAX_SHOWN))), told("string", &"x".repeat(MAX_SHOWN)));
+        assert_eq!(entry(serde_json::json!("x".repeat(MAX_SHOWN + 1))), told("string", &format!("{}...", "x".repeat(MAX_SHOWN))));
+    }
+}

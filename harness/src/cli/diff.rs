@@ -281,4 +281,39 @@ mod tests {
         assert_eq!((verdict, zero.n_different, zero.max_abs, zero.sign_agreement), ("values", 1, Some(0.0), None));
         assert_eq!(compared(&a, &[f32::NAN; 6]).1.max_abs, None);
     }
+
+    #[test]
+    fn what_one_file_lacks_or_has_in_another_shape_has_no_statistics() {
+        let (a, wide) = (matrix(&[1.0, 2.0, 3.0, 4.0]), matrix(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+        let told = |pair: Pair| (pair.verdict, pair.statistics.is_some(), pair.dtype.map(|word| word.is_some()));
+        assert_eq!(told(pair("x", Some(&a), Some(&a))), ("equal", true, [true, true]));
+        assert_eq!(told(pair("x", Some(&a), Some(&wide))), ("shape", false, [true, true]));
+        assert_eq!(told(pair("x", Some(&a), None)), ("only-a", false, [true, false]));
+        assert_eq!(told(pair("x", None, Some(&a))), ("only-b", false, [false, true]));
+    }
+
+    #[test]
+    fn a_difference_is_told_line_by_line() {
+        let (a, b) = (matrix(&[1.0, 2.0, 3.0, 4.0]), matrix(&[1.0, 2.0, 3.0, -4.0]));
+        let wide = matrix(&[0.0; 6]);
+        let tensors = vec![
+            pair("same", Some(&a), Some(&a)),
+            pair("other.weight", Some(&a), Some(&b)),
+            pair("wide", Some(&a), Some(&wide)),
+            pair("gone", Some(&a), None),
+        ];
+        let config = vec![Field { name: "n_layers".to_owned(), a: 2.into(), b: serde_json::Value::Null }];
+        let diff =
+            |equal, tokenizer, config, tensors| Diff { schema: "s", a: "a".into(), b: "b".into(), equal, config, tokenizer, tensors };
+        let due = "config n_layers               2 | null\n\
+            tokenizer other-text\n\
+            same          equal          F32 | F32     rms 0  max 0  signs 1  different 0 of 4\n\
+            other.weight  values         F32 | F32     rms 1.4606  max 8  signs 0.7500  different 1 of 4\n\
+            wide          shape          F32 | F32     shape [2, 2] | [2, 3]\n\
+            gone          only-a         F32 | -      \n\
+            different: 1 fields, 3 of 4 tensors differ\n";
+        assert_eq!(text(&diff(false, "other-text", config, tensors)), due);
+        let same = text(&diff(true, "same", Vec::new(), vec![pair("same", Some(&a), Some(&a))]));
+        assert!(same.ends_with("equal: 0 fields, 0 of 1 tensors differ\n") && !same.contains("tokenizer"), "{same}");
+    }
 }

@@ -50,7 +50,7 @@ pub(super) fn doctor() -> Result<Exit, Refusal> {
     let settings = Settings::from_env();
     let mut lines = vec![kernels(), uv(), disk(&workspace)];
     lines.extend(data(&workspace, &settings));
-    lines.extend(variables());
+    lines.extend(variables(std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())));
     lines.extend(runtimes(&workspace, &settings));
     let (text, exit) = report(&lines);
     print(&text);
@@ -134,9 +134,8 @@ fn data(workspace: &Workspace, settings: &Settings) -> Vec<Line> {
 }
 
 /// Variables that speak to the suite, and those that look so and are read by nothing.
-fn variables() -> Vec<Line> {
-    let mut names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-    names.retain(|name| name.starts_with("GROUND_TRUTH_"));
+fn variables(names: impl Iterator<Item = String>) -> Vec<Line> {
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("GROUND_TRUTH_")).collect();
     names.sort();
     let known = super::VARIABLES;
     let line = |name: String| match known.iter().find(|(known, _)| *known == name) {
@@ -151,8 +150,10 @@ fn runtimes(workspace: &Workspace, settings: &Settings) -> Vec<Line> {
     let registry = Registry::read(workspace, settings);
     let mut lines: Vec<Line> =
         registry.problems.iter().map(|problem| Line::missing(problem.subject.clone(), problem.observed.clone())).collect();
-    let handles: Vec<_> = registry.entries.into_iter().map(|entry| thread::spawn(move || started(entry))).collect();
-    lines.extend(handles.into_iter().filter_map(|handle| handle.join().ok()));
+    let begin = |entry: Entry| (format!("runtime {}", entry.name), thread::spawn(move || started(entry)));
+    let handles: Vec<_> = registry.entries.into_iter().map(begin).collect();
+    let crashed = |what| Line::missing(what, "starting it crashed this program's own thread");
+    lines.extend(handles.into_iter().map(|(what, handle)| handle.join().unwrap_or_else(|_| crashed(what))));
     lines
 }
 
@@ -196,6 +197,15 @@ mod tests {
         assert!(text.contains("ok      one     here\nabsent  longer  not\\there\n"), "{text}");
         let (text, exit) = report(&[Line::ok("one", "here"), Line::missing("two", "gone"), Line::missing("three", "gone")]);
         assert_eq!((text.lines().last(), exit), (Some("2 needed and missing"), Exit::Red));
+    }
+
+    #[test]
+    fn variables_of_the_suite_are_told_and_slips_of_the_pen_too() {
+        let names = ["PATH", "GROUND_TRUTH_MODLES", "GROUND_TRUTH_MODELS", "GROUND_TRUT"].map(str::to_owned);
+        let lines = variables(names.into_iter());
+        let told: Vec<(&str, &str)> = lines.iter().map(|line| (line.word, line.what.as_str())).collect();
+        assert_eq!(told, [("ok", "GROUND_TRUTH_MODELS"), ("absent", "GROUND_TRUTH_MODLES")]);
+        assert_eq!(lines[0].said, "set: further folders of models");
     }
 
     #[test]

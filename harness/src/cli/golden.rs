@@ -125,4 +125,13 @@ mod tests {
         assert!(cut.contains("... 20 in all]") && cut.contains("and 2 more"), "{cut}");
         assert_eq!(whole.matches("1.0 (0x3f800000)").count(), 20);
     }
+
+    /// Names, nesting and lists of lists, line by line.
+    #[test]
+    fn what_is_nested_is_indented_under_its_name() {
+        let value = serde_json::json!({"a": 1, "b": {"c": true, "d": {"e": null}}, "f": [[1, 2], {"g": 3}], "h": []});
+        let mut text = String::new();
+        write(&mut text, &value, "", 0, false);
+        assert_eq!(text, "a: 1\nb:\n  c: true\n  d:\n    e: null\nf: 2 entries\n  [0] [1, 2]\n  [1]:\n    g: 3\nh: []\n");
+    }
 }

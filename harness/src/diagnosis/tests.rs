@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use ground_truth_falsification::defect::{Kind, OUTCOMES_TOML, SIGNATURES_TOML};
+use ground_truth_falsification::defect::{Defect, Kind, OUTCOMES_TOML, SIGNATURES_TOML};
 use ground_truth_falsification::verdict::Verdict;
 
 use super::signature::{BY_HOW_MUCH, Known, Shown, Signature, catalogue, nearest, parse_shown};
 use super::*;
 use crate::evidence::{Axes, Minimal, Number, Where};
 use crate::power::BLESS_VARIABLE;
+use crate::power::bench::Bench;
 use crate::power::plan::Plan;
+use crate::power::spread::spread;
 use crate::power::table::{Found, Table};
 use crate::workspace::Workspace;
 
@@ -188,6 +190,44 @@ fn distance_is_zero_for_the_same_and_nothing_is_like_what_shares_no_red_check() 
     assert!(distance(&of(&["A"], &rest, None)) < distance(&of(&["A"], &[&["B"][..], &rest].concat(), None)));
 }
 
+/// Each part of the distance alone, in thousandths, by the weights that stand in its file: checks 0.3, stage 0.3, position 0.2, size 0.2.
+#[test]
+fn the_distance_is_the_weighted_mean_of_its_parts() {
+    let judged = |red: usize| (0..12).map(|i| (format!("C{i:02}"), i < red)).collect::<BTreeMap<_, _>>();
+    let own = Signature { judged: judged(2), stage: Some("blk.0.attn.q".to_owned()), first_position: Some(true), size: Some(3.0) };
+    let apart = |change: fn(&mut Signature)| {
+        let mut other = own.clone();
+        change(&mut other);
+        let distance = own.distance(&other).unwrap();
+        assert!((other.distance(&own).unwrap() - distance).abs() < 1e-12, "the same both ways");
+        (distance * 1e3).round() as i64
+    };
+    assert_eq!(apart(|_| {}), 0);
+    // One red check of two in common, then one of three.
+    assert_eq!(apart(|other| drop(other.judged.insert("C01".to_owned(), false))), 150);
+    let exchanged = |other: &mut Signature| other.judged.extend([("C01".to_owned(), false), ("C05".to_owned(), true)]);
+    assert_eq!(apart(exchanged), 200);
+    assert_eq!(apart(|other| other.stage = Some("blk.0.mlp_out".to_owned())), 300);
+    assert_eq!(apart(|other| other.stage = Some("blk.3.attn.q".to_owned())), 90);
+    assert_eq!(apart(|other| other.first_position = Some(false)), 200);
+    assert_eq!(apart(|other| other.size = Some(1.0)), 100);
+    assert_eq!(apart(|other| other.size = Some(-1.0)), 200);
+    assert_eq!(apart(|other| other.size = Some(-9.0)), 200);
+    // What one of them does not show is no part of it: the size is two tenths of eight.
+    assert_eq!(apart(|other| (other.first_position, other.size) = (None, Some(1.0))), 125);
+    assert_eq!(apart(|other| (other.stage, other.first_position, other.size) = (None, None, None)), 0);
+    // A check that was never tried there is half a difference: one of one and a half in common.
+    let mut known = own.clone();
+    known.judged.remove("C01");
+    known.judged.insert("C12".to_owned(), false);
+    let mut more = own.clone();
+    more.judged.insert("C12".to_owned(), false);
+    assert!((more.distance(&known).unwrap() - 0.3 * (1.0 - 1.0 / 1.5)).abs() < 1e-12, "{:?}", more.distance(&known));
+    let mut fewer = own.clone();
+    fewer.judged.remove("C11");
+    assert_eq!(own.distance(&fewer), None, "eleven in common");
+}
+
 /// The cell that a defect would leave behind: of an artifact or a file, that of a file on trial beside the published model, which is right; of a
 /// runtime, that of the published model. `blind`: the runtime shows no stages.
 fn cell_of_defect(known: &Known, found: &BTreeMap<String, Found>, blind: bool) -> (Vec<Record>, Vec<Record>) {
@@ -305,20 +345,20 @@ fn what_the_catalogue_would_be_taken_for_without_each_record() {
 fn the_committed_signatures_are_those_that_the_engine_shows() {
     let workspace = Workspace::from_env();
     let plan = Plan::carried();
-    let mut found: BTreeMap<String, Shown> = BTreeMap::new();
-    for bench in plan.benches.iter().filter(|bench| bench.bed.form.primary) {
-        let Some(record) = bench.record.filter(|record| record.kind != Kind::File && record.refused.is_none()) else { continue };
+    let is_shown = |bench: &&Bench| {
         // One that hangs shows nothing, and takes its time over that.
-        if record.errors.iter().any(|kind| kind == "timeout") {
-            continue;
-        }
+        let hangs = |record: &Defect| record.errors.iter().any(|kind| kind == "timeout");
+        let record = bench.record.filter(|record| record.kind != Kind::File && record.refused.is_none() && !hangs(record));
+        bench.bed.form.primary && record.is_some()
+    };
+    let benches: Vec<&Bench> = plan.benches.iter().filter(is_shown).collect();
+    let shown = spread(&benches, |bench| {
         bench.expect();
         let shown = bench.shown().unwrap();
         bench.done();
-        if shown != Shown::default() {
-            found.insert(format!("{}.{}", bench.key.0, bench.key.1), shown);
-        }
-    }
+        (format!("{}.{}", bench.key.0, bench.key.1), shown)
+    });
+    let found: BTreeMap<String, Shown> = shown.into_iter().filter(|(_, shown)| *shown != Shown::default()).collect();
     if std::env::var_os(BLESS_VARIABLE).is_some_and(|value| value == "1") && std::env::var_os("CI").is_none() {
         let path = workspace.root().join("falsification/signatures.toml");
         let head: String = std::fs::read_to_string(&path)

@@ -96,7 +96,10 @@ pub(super) fn not_tested(out: &mut String, findings: &Findings) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::export::fixture::Fixture;
 
     #[test]
     fn bars_are_shares_of_the_longest_time() {
@@ -108,5 +111,24 @@ mod tests {
         let names: Vec<String> = (0..=MAX_TIMES).map(|i| i.to_string()).collect();
         table(&mut many, "", names.iter().map(|name| (name.as_str(), (0.0, 1))).collect());
         assert!(many.contains("and 1 more.") && many.matches("width=\"0.0\"").count() == MAX_TIMES, "{many}");
+    }
+
+    /// Names and reasons are cut behind the last that fits, and what is cut is counted.
+    #[test]
+    fn what_was_not_tested_is_cut_and_says_so() {
+        let told = |names: usize, reasons: usize| {
+            let mut fixture = Fixture::green();
+            let row =
+                |i: usize, reason: usize| serde_json::from_value(json!({"name": format!("row{i}"), "reason": format!("why{reason}")}));
+            fixture.manifest.not_tested = (0..names).map(|i| row(i, 0).unwrap()).collect();
+            fixture.manifest.not_tested.extend((1..reasons).map(|reason| row(reason, reason).unwrap()));
+            let mut text = String::new();
+            not_tested(&mut text, &fixture.findings());
+            (text.contains("<br>and 1 more</div>"), text.contains("<p>And 1 more reasons.</p>"), text.matches("row").count())
+        };
+        assert_eq!(told(MAX_NAMES, 1), (false, false, MAX_NAMES + 1), "with the word `rows` of the heading");
+        assert_eq!(told(MAX_NAMES + 1, 1), (true, false, MAX_NAMES + 1));
+        assert_eq!(told(1, MAX_REASONS), (false, false, MAX_REASONS + 1));
+        assert_eq!(told(1, MAX_REASONS + 1), (false, true, MAX_REASONS + 1));
     }
 }

@@ -4,8 +4,6 @@
 //! chosen by anybody: so many are drawn, those that change nothing are set aside, and of the others the share that some check finds is
 //! published with its interval. Each survivor is listed by name, with what it would take to find it.
 
-use std::sync::{Mutex, PoisonError};
-
 use ground_truth::{Checkpoint, Tokenizer};
 use ground_truth_falsification::check::Check;
 use ground_truth_falsification::observation::Failure;
@@ -15,6 +13,7 @@ use super::bed::Bed;
 use super::bench::{Bench, Plant};
 use super::operators::{OPERATORS, Operator, Random, Site};
 use super::plan::Plan;
+use super::spread::spread;
 use super::table::{Effect, Found};
 use crate::defect::artifact::{Surgery, SurgeryError};
 
@@ -201,22 +200,14 @@ fn fate(bench: &Bench) -> Result<Fate, String> {
 /// Draws `count` defects and judges them on as many threads as there are cores, at most four.
 pub fn run(plan: &Plan, count: usize, seed: u64) -> Result<Generated, String> {
     let benches = benches(plan, count, seed)?;
-    let fates: Vec<Mutex<Option<Result<Fate, String>>>> = benches.iter().map(|_| Mutex::new(None)).collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let at = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            let Some((name, bench)) = benches.get(at) else { return };
-            let found = crate::guard::catch(|| fate(bench)).unwrap_or_else(|panic| Err(panic.to_string()));
-            bench.forget();
-            *fates[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(found.map_err(|reason| format!("{name}: {reason}")));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let fates = spread(&benches, |(name, bench)| {
+        let found = crate::guard::catch(|| fate(bench)).unwrap_or_else(|panic| Err(panic.to_string()));
+        bench.forget();
+        found.map_err(|reason| format!("{name}: {reason}"))
+    });
     let mut generated = Generated { seed, drawn: benches.len(), ..Generated::default() };
     for (fate, (name, _)) in fates.into_iter().zip(&benches) {
-        match fate.into_inner().unwrap_or_else(PoisonError::into_inner).ok_or("a draw was not judged")?? {
+        match fate? {
             Fate::Equivalent => generated.equivalent += 1,
             Fate::Refused => generated.refused += 1,
             Fate::Falsified => generated.falsified += 1,
@@ -251,6 +242,17 @@ mod tests {
         let newer = newer.with_reasons_of(Some(&older));
         assert_eq!(newer.survivors, [survivor("a", "more prompts"), survivor("c", "")]);
         assert_eq!(newer.caught(), (8, 10));
+    }
+
+    /// Each draw has one fate, and most of them are seen.
+    #[test]
+    fn what_is_drawn_is_judged_and_counted() {
+        let generated = run(&Plan::carried(), 6, SEED).unwrap();
+        let (equivalent, survived) = (generated.equivalent, generated.survivors.len());
+        assert_eq!((generated.seed, generated.drawn), (SEED, 6));
+        assert_eq!(equivalent + generated.refused + generated.falsified + survived, 6, "{generated:?}");
+        assert!(generated.falsified + generated.refused > 3 && survived == 0, "{generated:?}");
+        assert_eq!(run(&Plan::carried(), 0, SEED).unwrap().drawn, 0);
     }
 
     /// A draw is the same wherever and whenever it is drawn, and breaks what its name says.

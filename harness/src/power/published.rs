@@ -305,6 +305,21 @@ pub(super) mod tests {
         assert_eq!((table.defects.artifact, table.defects.runtime, table.defects.own["gpt2"]), (1, 1, 1));
     }
 
+    /// Of nothing there is no share, and no interval.
+    #[test]
+    fn a_share_is_of_the_draws_that_change_something() {
+        let drawn = |equivalent: usize, falsified: usize| {
+            let generated =
+                json!([{"seed": 1, "drawn": 8, "equivalent": equivalent, "refused": 0, "falsified": falsified, "survivors": []}]);
+            let measured = json!({"schema": "ground-truth/power-measured/1", "checks": {}, "generated": generated});
+            let table = table_with(OUTCOMES, &serde_json::from_value(measured).unwrap()).unwrap();
+            (table.generated[0].share, table.generated[0].interval.is_some())
+        };
+        assert_eq!(drawn(8, 0), (None, false));
+        assert_eq!(drawn(4, 4), (Some(1.0), true));
+        assert_eq!(small().generated[0].share.map(|share| (share * 1e3).round() as u32), Some(944));
+    }
+
     #[test]
     fn nothing_and_strangers_are_refused() {
         assert!(table("").is_err());

@@ -19,6 +19,7 @@ use super::bed::{Bed, Opened};
 use super::bench::{Bench, Plant};
 use super::measured::RuleMeasured;
 use super::plan::Plan;
+use super::spread::spread;
 use super::table::{Effect, Table};
 
 /// Whether each rule passes; a rule that has nothing to look at is not among them.
@@ -156,27 +157,6 @@ fn of_column(bed: &Arc<Bed>) -> Result<Vec<(String, Passes)>, String> {
     Ok(all)
 }
 
-/// Work that is done by several threads, in the order in which it was given.
-fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let worker = || {
-            let mut mine = Vec::new();
-            while let Some((at, item)) =
-                Some(next.fetch_add(1, std::sync::atomic::Ordering::SeqCst)).and_then(|at| Some((at, items.get(at)?)))
-            {
-                mine.push((at, work(item)));
-            }
-            mine
-        };
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
-    });
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
 /// Tries every rule on every defect that is not equivalent and loads, and on every correct implementation.
 ///
 /// # Errors
@@ -265,16 +245,6 @@ mod tests {
         let crash = Same(Err(Failure::Crash { message: "signal 11".to_owned() }));
         assert!(ids(&crash, "x", true).is_none() && logits(&crash, &[1]).is_none());
         assert!(logits(&Same(Ok(Answer::Ids(vec![3]))), &[1]).is_none());
-    }
-
-    #[test]
-    fn results_come_in_the_order_of_the_work() {
-        let items: Vec<u64> = (0..50).collect();
-        let late = |n: &u64| {
-            std::thread::sleep(std::time::Duration::from_millis(if n.is_multiple_of(7) { 2 } else { 0 }));
-            n * n
-        };
-        assert_eq!(spread(&items, late), items.iter().map(|n| n * n).collect::<Vec<_>>());
     }
 
     #[test]

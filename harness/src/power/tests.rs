@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use ground_truth::{Checkpoint, Tensor};
+use ground_truth_falsification::observation::{Answer, Answers as _, Failure, Peer, Peers as _, Question};
 use ground_truth_falsification::verdict::Outcome;
 use sha2::{Digest as _, Sha256};
 
@@ -218,6 +219,7 @@ fn each_kind_of_check_is_tried_where_it_should_be() {
     for bench in plan.benches.iter().filter(|bench| bench.record.is_some_and(|record| record.refused.is_some())) {
         assert!(bench.checks.is_empty(), "{:?} must be refused, there is nothing to judge", bench.key);
     }
+    assert_eq!(plan.checks(), plan.catalogue.iter().map(|check| check.id).collect::<Vec<_>>());
     let controls = plan.benches.iter().filter(|bench| bench.record.is_none()).count();
     let primary = plan.beds.iter().filter(|bed| bed.form.primary).count();
     assert_eq!(controls, plan.beds.len() + primary, "each bed unbroken, and each published one behind a layer too");
@@ -293,7 +295,7 @@ fn others(before: &[u8], after: &[u8]) -> Vec<usize> {
     pages.flat_map(|begin| begin..after.len().min(begin + PAGE)).filter(|i| before.get(*i) != Some(&after[*i])).collect()
 }
 
-/// The same of defects of files: how many bytes are others, where the first one is, and what they are now.
+/// The same of defects of files: how many bytes are others, where the first one is, and what the first of them are now.
 #[test]
 fn each_defect_of_a_file_changes_the_bytes_that_it_is_meant_to_change() {
     let plan = Plan::carried();
@@ -307,11 +309,47 @@ fn each_defect_of_a_file_changes_the_bytes_that_it_is_meant_to_change() {
         neighbours::operate(&path, edit).unwrap();
         let (before, after) = (std::fs::read(&opened.artifact.path).unwrap(), std::fs::read(&path).unwrap());
         let others = others(&before, &after);
-        let now: Vec<u8> = others.iter().map(|i| after[*i]).collect();
+        // Where everything moves, what says which version wrote the file is among it.
+        let now: Vec<u8> = others.iter().take(4096).map(|i| after[*i]).collect();
         let first = others.first().map_or_else(String::new, |first| format!(" from {first}"));
         let (key, length) = (&bench.key, after.len() as i64 - before.len() as i64);
         let _ = writeln!(text, "{} in {}: {length:+} bytes, {} others{first}: {}", key.0, key.1, others.len(), digest([now.as_slice()]));
     }
     assert!(text.lines().count() > 30, "{text}");
     crate::fixture::pinned().bind(|| insta::assert_snapshot!("file_defects", text));
+}
+
+/// What a claim about two artifacts is tried against.
+#[test]
+fn each_neighbour_is_what_its_name_says() {
+    let plan = Plan::carried();
+    let bed = plan.beds.iter().find(|bed| bed.name == "llama-tiny-gguf-q8_0").unwrap();
+    let opened = bed.open().unwrap();
+    let (street, artifact) = (Arc::clone(&opened.street), opened.artifact.clone());
+    let neighbours = neighbours::Neighbours { street, artifact, fault: None, made: Mutex::default() };
+    let told = |peer: &Peer| {
+        let answer = neighbours.peer(peer)?.ask(&Question::Container)?;
+        let Answer::Container(container) = answer.as_ref() else { panic!("{answer:?}") };
+        let matrix = container.tensors.iter().find(|t| t.hf_name.as_deref() == Some("model.layers.1.mlp.down_proj.weight")).unwrap();
+        Ok::<_, Failure>(format!("{} {}", container.format, matrix.dtype))
+    };
+    let column = |format: &str, quantization: &str| Peer::Column { format: format.to_owned(), quantization: quantization.to_owned() };
+    for (peer, due) in [
+        (Peer::Source, "safetensors F32"),
+        (Peer::Again, "gguf Q8_0"),
+        (Peer::Rewritten, "gguf Q8_0"),
+        (Peer::Requantized, "gguf Q8_0"),
+        (Peer::RoundTrip, "gguf Q8_0"),
+        (Peer::Engine, "gguf Q8_0"),
+        (Peer::Values, "gguf Q8_0"),
+        (column("gguf", "f32"), "gguf F32"),
+        (column("gguf", "q4_0"), "gguf Q4_0"),
+        (column("apr", "q4"), "apr AprQ4"),
+    ] {
+        assert_eq!(told(&peer), Ok(due.to_owned()), "{peer}");
+    }
+    for (format, quantization) in [("gguf", "q4"), ("apr", "q4_0"), ("gguf", "none")] {
+        let refused = told(&column(format, quantization)).unwrap_err().to_string();
+        assert!(refused.contains(&format!("no column {format} {quantization}")), "{refused}");
+    }
 }

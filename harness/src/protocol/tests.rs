@@ -171,3 +171,13 @@ fn metadata_may_be_partial_but_not_of_another_type() {
     assert_eq!(loaded.metadata.map(|metadata| (metadata.n_layers, metadata.bos, metadata.n_heads)), Some((Some(2), None, None)));
     assert!(read::<Loaded>(br#"{"id":7,"ok":true,"metadata":{"n_layers":"2"}}"#, 7, Op::Metadata).is_err());
 }
+
+#[test]
+fn a_kind_is_a_plain_word_of_64_bytes_at_most() {
+    let of = |kind: &str| read_ids(&format!(r#"{{"id":7,"error":{{"kind":"{kind}","message":"why"}}}}"#));
+    let longest = "k".repeat(MAX_KIND);
+    assert_eq!(of(&longest), Err(Failure::Refused { kind: longest.clone(), message: "why".into() }));
+    for kind in [format!("{longest}k"), String::new(), "two words".to_owned()] {
+        assert!(matches!(of(&kind), Err(Failure::Protocol { .. })), "{kind}");
+    }
+}
