@@ -227,9 +227,11 @@ fn safetensors(checkpoint: &Checkpoint) -> Result<Container, String> {
     Ok(container)
 }
 
+/// The length of a header that nobody writes.
+const HEADER: u64 = 4088;
+
 /// A folder that exists in memory alone: laid out as its file would be.
 fn in_memory(checkpoint: &Checkpoint) -> Container {
-    const HEADER: u64 = 4088;
     let mut end = HEADER + 8;
     let mut tensors = Vec::new();
     for (name, tensor) in checkpoint.tensors.iter() {
@@ -252,4 +254,103 @@ fn in_memory(checkpoint: &Checkpoint) -> Container {
     magic.truncate(MAGIC_BYTES);
     let file = StoredFile { name: "model.safetensors".to_owned(), bytes: end, magic, data: HEADER + 8 };
     Container { format: Format::Safetensors.name().to_owned(), alignment: 1, files: vec![file], tensors, ..Container::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make::{self, Step, Types, Way};
+    use crate::workspace::Workspace;
+
+    fn made(name: &str, form: Option<(Format, &'static str)>, folder: &Path) -> (PathBuf, Checkpoint) {
+        let model = Workspace::from_env().root().join("testdata/models").join(name);
+        let path = match form {
+            None => model,
+            Some((format, quantization)) => {
+                let way = Way(vec![Step { format, types: Types::Of(quantization) }]);
+                folder.join(make::convert(&model, &way, folder).unwrap().artifact)
+            }
+        };
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        (path, checkpoint)
+    }
+
+    /// What is read by position is what was loaded, in every container.
+    #[test]
+    fn what_a_file_holds_is_what_was_loaded_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (form, version, alignment) in [
+            (None, "", 1),
+            (Some((Format::Gguf, "q8_0")), "3", 32),
+            (Some((Format::Apr, "q4")), "2", 64),
+            (Some((Format::Safetensors, "bf16")), "", 1),
+        ] {
+            let (path, checkpoint) = made("gpt2-tiny", form, folder.path());
+            let container = read(&path, &checkpoint, false).unwrap();
+            let format = form.map_or(Format::Safetensors, |(format, _)| format);
+            assert_eq!((container.format.as_str(), container.version.as_str(), container.alignment), (format.name(), version, alignment));
+            let bytes: u64 = container.files.iter().map(|file| file.bytes).sum();
+            assert!(container.n_bytes == bytes && container.has_tokenizer && container.files[0].data > 8, "{format}");
+            assert_eq!(container.tensors.len(), checkpoint.tensors.len());
+            assert_eq!(container.checksum, (format == Format::Apr).then_some(true));
+            for stored in &container.tensors {
+                let tensor = checkpoint.tensors.get(stored.hf_name.as_deref().unwrap()).unwrap();
+                let mut shape = stored.shape.clone();
+                if tensor.order() == Order::Transposed {
+                    shape.reverse();
+                }
+                assert_eq!((shape.as_slice(), stored.dtype.as_str()), (tensor.shape(), tensor.dtype().to_string().as_str()));
+                assert_eq!((stored.bytes, stored.sha256.clone()), (tensor.bytes().len() as u64, hex(&Sha256::digest(tensor.bytes()))));
+                assert_eq!(stored.head, tensor.bytes()[..tensor.bytes().len().min(HEAD_BYTES)]);
+            }
+            assert_eq!(container.source.is_empty(), form.is_none(), "{format}: a published folder states no source");
+        }
+    }
+
+    /// A model that was changed in memory is laid out as its file would be.
+    #[test]
+    fn what_is_in_memory_alone_is_laid_out_one_tensor_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, checkpoint) = made("llama-tiny", None, folder.path());
+        let (stored, edited) = (read(&path, &checkpoint, false).unwrap(), read(&path, &checkpoint, true).unwrap());
+        let told = |container: &Container| {
+            let mut all: Vec<_> =
+                container.tensors.iter().map(|t| (t.name.clone(), t.shape.clone(), t.sha256.clone(), t.head.clone())).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(told(&edited), told(&stored));
+        let mut end = edited.files[0].data;
+        for tensor in &edited.tensors {
+            assert_eq!(tensor.offset, end, "{}", tensor.name);
+            end += tensor.bytes;
+        }
+        assert_eq!((edited.files[0].bytes, edited.n_bytes), (end, end));
+        assert_eq!(edited.files[0].magic[..9], [&HEADER.to_le_bytes()[..], b"{"].concat());
+    }
+
+    #[test]
+    fn entries_of_json_have_their_type() {
+        for (value, kind, text) in [
+            (serde_json::json!(null), "null", ""),
+            (serde_json::json!(false), "bool", "false"),
+            (serde_json::json!(1.5), "number", "1.5"),
+            (serde_json::json!("a"), "string", "a"),
+            (serde_json::json!([1, 2]), "array", "[2]"),
+            (serde_json::json!({"a": 1}), "object", "{\"a\":1}"),
+        ] {
+            let entry = json_entry("k", &value);
+            assert_eq!((entry.key.as_str(), entry.kind.as_str(), entry.value.as_str()), ("k", kind, text));
+        }
+    }
+
+    #[test]
+    fn a_header_longer_than_its_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        std::fs::write(&path, [&3u64.to_le_bytes()[..], b"{} "].concat()).unwrap();
+        assert_eq!(header(&path), Ok((11, serde_json::json!({}))));
+        std::fs::write(&path, [&4u64.to_le_bytes()[..], b"{} "].concat()).unwrap();
+        assert!(header(&path).unwrap_err().ends_with("a header of 4 bytes in a file with 3 more"));
+    }
 }

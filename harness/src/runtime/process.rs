@@ -326,3 +326,59 @@ impl Pool {
 fn is_fatal(failure: &Failure) -> bool {
     matches!(failure, Failure::Crash { .. } | Failure::Timeout { .. } | Failure::Protocol { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            runtime: "mine".to_owned(),
+            version: "1".to_owned(),
+            formats: vec!["gguf".to_owned()],
+            quantizations: Vec::new(),
+            architectures: vec!["llama".to_owned()],
+            ops: vec!["logits".to_owned(), "concurrent".to_owned()],
+            arithmetic: None,
+        }
+    }
+
+    fn entry(sessions: usize) -> Entry {
+        Entry { sessions, ..Entry::of("mine", &["mine"], std::path::Path::new("/")) }
+    }
+
+    #[test]
+    fn a_greeting_is_taken_at_its_words() {
+        let several = capabilities(&entry(2), &hello()).unwrap();
+        assert_eq!((several.name.as_str(), several.version.as_str(), several.arithmetic), ("mine", "1", Arithmetic::default()));
+        assert_eq!((several.formats, several.ops), (vec![Format::Gguf], vec![Op::Logits, Op::Concurrent]));
+        let one = capabilities(&entry(1), &Hello { runtime: "other".to_owned(), ..hello() }).unwrap();
+        assert_eq!((one.name.as_str(), one.version.as_str(), one.ops), ("mine", "other 1", vec![Op::Logits]));
+        let exact = capabilities(&entry(1), &Hello { arithmetic: Some("blocks".to_owned()), ..hello() }).unwrap();
+        assert_eq!(exact.arithmetic, Arithmetic::Blocks);
+        let longest = Hello { version: "v".repeat(MAX_WORD), ..hello() };
+        assert_eq!(capabilities(&entry(1), &longest).unwrap().version.len(), MAX_WORD);
+    }
+
+    #[test]
+    fn a_greeting_that_says_nothing_or_what_nobody_knows_breaks_the_protocol() {
+        let long = "v".repeat(MAX_WORD + 1);
+        for (wrong, told) in [
+            (Hello { version: long.clone(), ..hello() }, "`version` has 129 bytes, 1 to 128 are due"),
+            (Hello { runtime: long, ..hello() }, "`runtime` has 129 bytes"),
+            (Hello { version: " ".to_owned(), ..hello() }, "`version` has 1 bytes"),
+            (Hello { formats: Vec::new(), ..hello() }, "0 formats and 2 ops"),
+            (Hello { ops: Vec::new(), ..hello() }, "1 formats and 0 ops"),
+            (Hello { formats: vec!["exe".to_owned()], ..hello() }, "`formats` holds `exe`, which is none of"),
+            (Hello { ops: vec!["fly".to_owned()], ..hello() }, "`ops` holds `fly`, which is none of"),
+            (Hello { arithmetic: Some("fuzzy".to_owned()), ..hello() }, "`arithmetic` holds `fuzzy`"),
+            (Hello { architectures: vec!["a b".to_owned()], ..hello() }, "`architectures` holds `a b`, no plain word"),
+            (Hello { quantizations: vec!["\u{1b}".to_owned()], ..hello() }, "`quantizations` holds `\\u{1b}`, no plain word"),
+        ] {
+            match capabilities(&entry(1), &wrong) {
+                Err(Failure::Protocol { message }) => assert!(message.starts_with(told), "{message}"),
+                other => panic!("{told}: {other:?}"),
+            }
+        }
+    }
+}
