@@ -159,7 +159,7 @@ mod tests {
     fn what_is_not_listed_is_one_token_more() {
         let near = |found: &[f64], due: &[f64]| {
             assert_eq!(found.len(), due.len());
-            assert!(found.iter().zip(due).all(|(a, b)| (a - b.ln()).abs() < 1e-12), "{found:?}");
+            assert!((0..due.len()).all(|i| (found[i] - due[i].ln()).abs() < 1e-12), "{found:?}");
         };
         near(&with_rest(&[0.5f64.ln(), 0.25f64.ln()]), &[0.5, 0.25, 0.25]);
         near(&with_rest(&[0.0]), &[1.0, REST]);

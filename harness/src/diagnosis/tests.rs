@@ -204,7 +204,7 @@ fn the_distance_is_the_weighted_mean_of_its_parts() {
     };
     assert_eq!(apart(|_| {}), 0);
     // One red check of two in common, then one of three.
-    assert_eq!(apart(|other| drop(other.judged.insert("C01".to_owned(), false))), 150);
+    assert_eq!(apart(|other| other.judged.extend([("C01".to_owned(), false)])), 150);
     let exchanged = |other: &mut Signature| other.judged.extend([("C01".to_owned(), false), ("C05".to_owned(), true)]);
     assert_eq!(apart(exchanged), 200);
     assert_eq!(apart(|other| other.stage = Some("blk.0.mlp_out".to_owned())), 300);

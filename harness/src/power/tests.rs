@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use ground_truth::{Checkpoint, Tensor};
-use ground_truth_falsification::observation::{Answer, Answers as _, Failure, Peer, Peers as _, Question};
+use ground_truth_falsification::observation::{Answer, Failure, Peer, Peers as _, Question};
 use ground_truth_falsification::verdict::Outcome;
 use sha2::{Digest as _, Sha256};
 

@@ -187,14 +187,36 @@ mod tests {
         assert!(answers("").is_empty());
     }
 
-    /// What the engine answers behind the protocol is what it answers without: every request there is, to the bit.
-    #[test]
-    fn a_runtime_behind_the_protocol_answers_as_it_does_without() {
-        let path = crate::workspace::Workspace::from_env().root().join("testdata/models/llama-tiny");
-        let artifact = Artifact { model: "m".to_owned(), format: Format::Safetensors, quantization: "f32".to_owned(), path: path.clone() };
+    fn model() -> PathBuf {
+        crate::workspace::Workspace::from_env().root().join("testdata/models/llama-tiny")
+    }
+
+    /// The engine without the protocol, and what it answers behind it: to loading, then to these.
+    fn both(requests: &[Request]) -> (Box<dyn Session>, Vec<Vec<u8>>) {
         let engine = NativeRuntime::new();
-        let mut session = engine.load(&artifact, 1).unwrap();
-        let ids = session.tokenize("Two plus two", true).unwrap();
+        let artifact = Artifact { model: "m".to_owned(), format: Format::Safetensors, quantization: "f32".to_owned(), path: model() };
+        let load = Request::Load { path: model().to_string_lossy().into_owned(), threads: 1 };
+        let all = std::iter::once(&load).chain(requests);
+        let input: Vec<u8> = all.zip(10..).flat_map(|(request, id)| request.line(id).unwrap()).collect();
+        let mut output = Vec::new();
+        serve(&engine, input.as_slice(), &mut output).unwrap();
+        let lines: Vec<Vec<u8>> = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+        assert_eq!(lines.len(), requests.len() + 1);
+        (engine.load(&artifact, 1).unwrap(), lines)
+    }
+
+    /// The answer to the request at this place; loading is the first.
+    fn read<A: serde::de::DeserializeOwned>(lines: &[Vec<u8>], place: usize) -> A {
+        super::super::read(&lines[place], 10 + place as u64, Op::Metadata).unwrap()
+    }
+
+    const IDS: [u32; 5] = [1, 300, 301, 302, 303];
+    const ALL: super::super::Positions = super::super::Positions::All;
+    const LAST: super::super::Positions = super::super::Positions::Last;
+
+    /// What the engine answers behind the protocol is what it answers without, to the bit: here what is a text or an id.
+    #[test]
+    fn texts_and_ids_are_those_of_the_runtime() {
         let chat = runtime::Chat {
             template: Some(
                 "{{ bos }}{% for m in messages %}{{ m.content }}{% endfor %}{{ tools | length }}{{ strftime_now('%Y') }}".to_owned(),
@@ -205,80 +227,76 @@ mod tests {
             add_generation_prompt: true,
             now: Some("2026-07-05T09:08:07".to_owned()),
         };
-        let logits = session.logits(&ids, runtime::Positions::Last).unwrap();
+        let (mut session, lines) = both(&[
+            Request::Tokenize { text: "Two plus two".to_owned(), add_special: false },
+            Request::Detokenize { ids: IDS.to_vec() },
+            Request::Generate { ids: IDS.to_vec(), max_new_tokens: 4, stop_at_eos: false },
+            Request::chat(&chat).unwrap(),
+        ]);
+        assert_eq!(read::<Ids>(&lines, 1).ids, session.tokenize("Two plus two", false).unwrap());
+        assert_eq!(read::<Text>(&lines, 2).bytes.0, session.detokenize(&IDS).unwrap());
+        let generated: Generated = read(&lines, 3);
+        assert_eq!((generated.ids, runtime::Stop::from(generated.stop)), session.generate(&IDS, 4, false).unwrap());
+        let told: Chat = read(&lines, 4);
+        assert_eq!(told.text, "<s>hi12026");
+        assert_eq!((told.text, told.ids), session.chat(&chat).unwrap());
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_runtime_to_the_bit() {
+        let batch = vec![IDS.to_vec(), IDS[1..].to_vec()];
+        let (mut session, lines) = both(&[
+            Request::Logits { ids: IDS.to_vec(), positions: LAST, chunks: None },
+            Request::Logits { ids: IDS.to_vec(), positions: ALL, chunks: Some(vec![1, 4]) },
+            Request::LogitsBatch { batch: batch.clone(), positions: LAST },
+            Request::Sketch { ids: IDS.to_vec(), decode: true },
+        ]);
+        assert_eq!(read::<Array>(&lines, 1), array(session.logits(&IDS, runtime::Positions::Last).unwrap()));
+        assert_eq!(read::<Array>(&lines, 2), array(session.logits_chunked(&IDS, runtime::Positions::All, &[1, 4]).unwrap()));
+        let together = session.logits_batch(&batch, runtime::Positions::Last).unwrap();
+        assert_eq!(read::<Batch>(&lines, 3).logits, together.into_iter().map(array).collect::<Vec<_>>());
+        let stages: Vec<runtime::StageSketch> = read::<Stages>(&lines, 4).stages.into_iter().map(Into::into).collect();
+        assert_eq!(stages, session.sketch(&IDS, true).unwrap());
+    }
+
+    #[test]
+    fn files_are_those_of_the_runtime() {
+        let name = "model.norm.weight".to_owned();
+        let (mut session, lines) = both(&[Request::Tensors, Request::Weights { tensor: name.clone() }, Request::Container]);
+        let loaded: Loaded = read(&lines, 0);
+        let due = (true, session.metadata().ok(), session.warnings());
+        assert_eq!((loaded.ok, loaded.metadata.map(runtime::Metadata::from), loaded.warnings), due);
+        let tensors: Vec<runtime::TensorRow> = read::<Tensors>(&lines, 1).tensors.into_iter().map(Into::into).collect();
+        assert_eq!(tensors, session.tensors().unwrap());
+        let weights: Array = read(&lines, 2);
+        assert_eq!((weights.shape, weights.values), (vec![256], session.weights(&name).unwrap()));
+        assert_eq!(runtime::Container::from(read::<Stored>(&lines, 3).container), session.container().unwrap());
+    }
+
+    #[test]
+    fn a_token_is_drawn_as_the_runtime_draws_it() {
         let draw = runtime::SampleRequest {
-            logit_bits: logits.values.iter().map(|value| value.to_bits()).collect(),
-            prompt: ids.clone(),
-            generated: vec![5],
+            logit_bits: [0.5f32, -1.0, 2.0, 1.5, 0.0].map(f32::to_bits).to_vec(),
+            prompt: IDS.to_vec(),
+            generated: vec![2],
             params: serde_json::from_value(json!({"top_k": 3})).unwrap(),
             u: serde_json::from_value(json!(0.5)).unwrap(),
         };
-        let batch = vec![ids.clone(), ids[1..].to_vec()];
-        let name = "model.norm.weight".to_owned();
-        let (all, last) = (super::super::Positions::All, super::super::Positions::Last);
-        let requests = [
-            Request::Load { path: path.to_string_lossy().into_owned(), threads: 1 },
-            Request::Tokenize { text: "Two plus two".to_owned(), add_special: false },
-            Request::Detokenize { ids: ids.clone() },
-            Request::Logits { ids: ids.clone(), positions: last, chunks: None },
-            Request::Logits { ids: ids.clone(), positions: all, chunks: Some(vec![1, ids.len() - 1]) },
-            Request::LogitsBatch { batch: batch.clone(), positions: last },
-            Request::Generate { ids: ids.clone(), max_new_tokens: 4, stop_at_eos: false },
-            Request::Sketch { ids: ids.clone(), decode: true },
-            Request::Tensors,
-            Request::Weights { tensor: name.clone() },
-            Request::Container,
-            Request::chat(&chat).unwrap(),
-            Request::sample(&draw),
-        ];
-        let input: Vec<u8> = requests.iter().zip(10..).flat_map(|(request, id)| request.line(id).unwrap()).collect();
-        let mut output = Vec::new();
-        serve(&engine, input.as_slice(), &mut output).unwrap();
-        let lines: Vec<&[u8]> = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-        assert_eq!(lines.len(), requests.len());
-        fn read<A: serde::de::DeserializeOwned>(lines: &[&[u8]], place: usize) -> A {
-            super::super::read(lines[place], 10 + place as u64, Op::Metadata).unwrap()
-        }
-        let loaded: Loaded = read(&lines, 0);
-        assert_eq!(
-            (loaded.ok, loaded.metadata.map(runtime::Metadata::from), loaded.warnings),
-            (true, session.metadata().ok(), session.warnings())
-        );
-        assert_eq!(read::<Ids>(&lines, 1).ids, session.tokenize("Two plus two", false).unwrap());
-        assert_eq!(read::<Text>(&lines, 2).bytes.0, session.detokenize(&ids).unwrap());
-        assert_eq!(read::<Array>(&lines, 3), array(logits));
-        let chunked = session.logits_chunked(&ids, runtime::Positions::All, &[1, ids.len() - 1]).unwrap();
-        assert_eq!(read::<Array>(&lines, 4), array(chunked));
-        let both = session.logits_batch(&batch, runtime::Positions::Last).unwrap();
-        assert_eq!(read::<Batch>(&lines, 5).logits, both.into_iter().map(array).collect::<Vec<_>>());
-        let generated: Generated = read(&lines, 6);
-        assert_eq!((generated.ids, runtime::Stop::from(generated.stop)), session.generate(&ids, 4, false).unwrap());
-        let stages: Vec<runtime::StageSketch> = read::<Stages>(&lines, 7).stages.into_iter().map(Into::into).collect();
-        assert_eq!(stages, session.sketch(&ids, true).unwrap());
-        let tensors: Vec<runtime::TensorRow> = read::<Tensors>(&lines, 8).tensors.into_iter().map(Into::into).collect();
-        assert_eq!(tensors, session.tensors().unwrap());
-        let weights: Array = read(&lines, 9);
-        assert_eq!((weights.shape, weights.values.clone()), (vec![weights.values.len()], session.weights(&name).unwrap()));
-        assert_eq!(runtime::Container::from(read::<Stored>(&lines, 10).container), session.container().unwrap());
-        let told: Chat = read(&lines, 11);
-        assert_eq!(told.text, "<s>hi12026");
-        assert_eq!((told.text, told.ids), session.chat(&chat).unwrap());
-        let drawn: Drawn = read(&lines, 12);
-        let due = session.sample(&draw).unwrap();
+        let (mut session, lines) = both(&[Request::sample(&draw)]);
+        let (drawn, due) = (read::<Drawn>(&lines, 1), session.sample(&draw).unwrap());
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        assert_eq!((drawn.token, bits(&drawn.logits.values), drawn.logits.shape), (due.id, bits(&due.logits), vec![due.logits.len()]));
+        assert_eq!((drawn.token, bits(&drawn.logits.values), drawn.logits.shape), (due.id, bits(&due.logits), vec![5]));
     }
 
     #[test]
     fn another_version_a_second_artifact_and_what_cannot_be_done_are_refused_by_kind() {
-        let path = crate::workspace::Workspace::from_env().root().join("testdata/models/llama-tiny");
         let load = |path: &str| String::from_utf8(Request::Load { path: path.to_owned(), threads: 1 }.line(1).unwrap()).unwrap();
         let weights = String::from_utf8(Request::Weights { tensor: "none".to_owned() }.line(2).unwrap()).unwrap();
         let input = format!(
             "{{\"id\":0,\"op\":\"hello\",\"protocol\":{}}}\n{}{}{weights}",
             VERSION + 1,
             load("no/such"),
-            load(&path.to_string_lossy())
+            load(&model().to_string_lossy())
         );
         let found = answers(&input);
         let kind = |place: usize| found[place]["error"]["kind"].as_str();
