@@ -202,3 +202,17 @@ fn a_split_that_backtracks_for_ever_is_cut_off() {
     let ids = tokenizer.encode(&text, false).unwrap();
     assert!(tokenizer.decode(&ids).unwrap() == text.as_bytes());
 }
+
+#[test]
+fn an_id_has_the_token_that_the_file_spells() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/models/llama-tiny/tokenizer.json");
+    let bytes = std::fs::read(&path).unwrap();
+    let tokenizer = Tokenizer::from_bytes(&bytes, &path).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let vocabulary = file["model"]["vocab"].as_object().unwrap();
+    assert!(vocabulary.len() > 300);
+    for (token, id) in vocabulary {
+        assert_eq!(tokenizer.token(id.as_u64().unwrap() as u32).as_ref(), Some(token));
+    }
+    assert_eq!(tokenizer.token(tokenizer.vocab_size() as u32), None);
+}
