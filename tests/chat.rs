@@ -140,7 +140,9 @@ fn folder(name: &str, content: &str) -> tempfile::TempDir {
 #[test]
 fn numbers_are_read_and_written_as_in_jinja() {
     let variables = serde_json::json!({"big": u64::MAX, "small": i64::MIN});
-    let said = |source: &str| rendered(source, &serde_json::json!([]), &Value::Null, &variables, false, "2026-07-05T09:08:07");
+    let said = |source: &str| {
+        rendered(source, &serde_json::json!([{"role": "user", "content": "hi"}]), &Value::Null, &variables, false, "2026-07-05T09:08:07")
+    };
     for (source, due) in [
         ("{{ big }}", "18446744073709551615"),
         ("{{ big | tojson }}", "18446744073709551615"),

@@ -403,3 +403,29 @@ fn every_reason_is_raised() {
     let documented = ground_truth::Error::reasons().filter(|(kind, _)| *kind == "convert").map(|(_, reason)| reason).collect();
     assert_eq!(raised, documented);
 }
+
+/// Values go a million at a time, and a place is told within the tensor: one of the first million, and one behind it.
+#[test]
+fn a_number_that_cannot_travel_is_named_by_its_place_in_the_tensor() {
+    const ROWS: usize = 40_000;
+    let bench = Bench::new(Format::Gguf);
+    let path = bench.source().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["vocab_size"] = ROWS.into();
+    fs::write(&path, config.to_string()).unwrap();
+    let refusal = |at: usize, bad: f32| {
+        let mut values = vec![0.5f32; 32 * ROWS];
+        values[at] = bad;
+        let embedding = Tensor::from_f32(Dtype::F32, vec![ROWS, 32], &values).unwrap();
+        fs::write(bench.source().join("model.safetensors"), weights_with("model.embed_tokens.weight", &embedding)).unwrap();
+        let refusal = bench.convert(&RealFilesystem).unwrap_err().to_string();
+        assert!(bench.content().is_none() && bench.leftovers().is_empty());
+        refusal
+    };
+    for at in [70_000, 32 * ROWS - 1] {
+        for bad in [1e6, f32::NAN] {
+            let refusal = refusal(at, bad);
+            assert!(refusal.contains("embed_tokens") && refusal.contains(&at.to_string()), "{refusal}");
+        }
+    }
+}
