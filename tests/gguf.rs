@@ -420,6 +420,28 @@ fn factors_of_no_rule_are_taken_as_they_are() {
     assert!(is_llama3 || read.rope_freq_factors.len() == 16);
 }
 
+/// A factor divides a frequency: it is a finite number over 0, wherever it stands.
+#[rstest]
+#[case(0.0)]
+#[case(-1.0)]
+#[case(f32::INFINITY)]
+#[case(f32::NAN)]
+fn a_factor_that_is_no_number_over_0_is_refused(#[case] factor: f32) {
+    let config = llama(json!({"head_dim": 32, "rope_scaling": {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}));
+    for keep in [true, false] {
+        let bytes =
+            file(&model(config.clone()), 32, |metadata| metadata.retain(|(name, _)| keep || name != "ground_truth.rope.llama3")).unwrap();
+        let written = Written::new(&bytes);
+        let found = Gguf::open(&written.path()).unwrap();
+        let at = found.tensors.iter().find(|info| info.name == "rope_freqs.weight").unwrap().offset as usize + 4 * 7;
+        let mut spoiled = bytes;
+        spoiled[at..at + 4].copy_from_slice(&factor.to_le_bytes());
+        let refusal = Checkpoint::open(&Written::new(&spoiled).path()).unwrap_err().to_string();
+        assert!(refusal.contains("rope_freqs.weight") && refusal.contains("numbers over 0 are due"), "{refusal}");
+    }
+}
+
 #[test]
 fn four_numbers_that_do_not_give_the_factors_are_refused() {
     let config = llama(json!({"head_dim": 32, "rope_scaling": {

@@ -98,6 +98,27 @@ fn the_types_are_those_of_the_files_of_ref256() {
     }
 }
 
+/// llama.cpp calls a model of 80 layers one of 70 billion parameters, but a LLaMA whose heads share nothing, and gives its values more bits.
+#[test]
+fn the_values_of_a_model_of_80_layers_have_more_bits_where_heads_share_them() {
+    let values = |architecture, n_layers: usize, n_kv_heads| {
+        let tensors = llama(n_layers, 256, false);
+        let types = Quantization::Q4KS.dtypes("gguf", architecture, n_layers, 8, n_kv_heads, &tensors);
+        types[tensors.iter().position(|(name, _)| name == "blk.40.attn_v.weight").unwrap()]
+    };
+    for (architecture, n_layers, n_kv_heads, due) in [
+        (Architecture::Llama, 80, 4, Dtype::Q5K),
+        (Architecture::Llama, 80, 8, Dtype::Q4K),
+        (Architecture::Llama, 79, 4, Dtype::Q4K),
+        (Architecture::Qwen2, 80, 4, Dtype::Q5K),
+        (Architecture::Qwen2, 80, 8, Dtype::Q5K),
+        (Architecture::Qwen2, 81, 4, Dtype::Q4K),
+        (Architecture::Gpt2, 80, 4, Dtype::Q4K),
+    ] {
+        assert_eq!(values(architecture, n_layers, n_kv_heads), due, "{architecture:?}, {n_layers} layers, {n_kv_heads} heads of keys");
+    }
+}
+
 #[test]
 fn rows_that_a_block_does_not_divide_fall_back_as_in_llama_cpp() {
     let one = |recipe: Quantization, format, row| {

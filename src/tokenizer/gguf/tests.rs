@@ -119,6 +119,27 @@ fn a_space_goes_before_each_piece_of_text() {
     assert_eq!(tokenizer.decode(&[7]).unwrap(), b" a");
 }
 
+/// Without an unknown token each byte must have one; how many lack one is said.
+#[test]
+fn bytes_that_nothing_stands_for_are_counted() {
+    let refusal = |bytes: usize| {
+        let bytes: Vec<String> = (0..=u8::MAX).take(bytes).map(llama::byte_token).collect();
+        let tokens: Vec<&str> = ["▁", "a", "<s>"].into_iter().chain(bytes.iter().map(String::as_str)).collect();
+        let mut keys = Keys::new("llama", "default", &tokens);
+        keys.set("scores", scores(&vec![0.0; tokens.len()])).set("bos_token_id", Value::U32(2));
+        keys.set("token_type", types(&[vec![1, 1, 3], vec![6; bytes.len()]].concat()));
+        keys.rebuild().err()
+    };
+    assert_eq!(refusal(256), None);
+    for (bytes, missing) in [(255, 1), (250, 6), (0, 256)] {
+        assert!(
+            matches!(refusal(bytes), Some(TokenizerError::NoFallback { missing: found }) if found == missing),
+            "{bytes}: {:?}",
+            refusal(bytes)
+        );
+    }
+}
+
 #[test]
 fn characters_without_a_token_become_bytes_or_unknown() {
     assert_eq!(llama().rebuild().unwrap().encode("é", false).unwrap(), [3, 0]);
