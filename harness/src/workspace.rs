@@ -22,8 +22,9 @@ use crate::escape;
 /// Overrides the workspace root, for suites that keep their own roster and goldens.
 pub const ROOT_VARIABLE: &str = "GROUND_TRUTH_ROOT";
 
-/// The file that cargo puts into every target folder it makes.
-const TARGET_MARK: &str = "CACHEDIR.TAG";
+/// Files that cargo puts into a target folder: the first into one that it makes, the second into every one that it builds in, as where a tool
+/// was installed below it before anything was built.
+const TARGET_MARKS: [&str; 2] = ["CACHEDIR.TAG", ".rustc_info.json"];
 
 /// The folders of one run.
 #[derive(Debug, Clone)]
@@ -166,7 +167,11 @@ fn lay_out(out: &Path, parts: &[(String, PathBuf)]) -> Result<PathBuf, (PathBuf,
 /// The target folder of the running executable: the nearest folder above it that cargo marked as its own.
 fn target_folder() -> Option<PathBuf> {
     let executable = std::env::current_exe().ok()?;
-    executable.ancestors().skip(1).find(|folder| folder.join(TARGET_MARK).is_file()).map(Path::to_path_buf)
+    executable.ancestors().skip(1).find(|folder| is_target(folder)).map(Path::to_path_buf)
+}
+
+fn is_target(folder: &Path) -> bool {
+    TARGET_MARKS.iter().any(|mark| folder.join(mark).is_file())
 }
 
 #[cfg(test)]
@@ -245,6 +250,17 @@ mod tests {
     #[test]
     fn the_target_folder_is_found_above_the_test_executable() {
         let executable = std::env::current_exe().unwrap();
-        assert!(target_folder().is_some_and(|folder| executable.starts_with(&folder) && folder.join(TARGET_MARK).is_file()));
+        assert!(target_folder().is_some_and(|folder| executable.starts_with(&folder) && is_target(&folder)));
+    }
+
+    /// A folder that was there before cargo built in it has the second mark alone.
+    #[test]
+    fn either_mark_makes_a_target_folder() {
+        for mark in TARGET_MARKS {
+            let folder = tempfile::tempdir().unwrap();
+            assert!(!is_target(folder.path()));
+            std::fs::write(folder.path().join(mark), "").unwrap();
+            assert!(is_target(folder.path()), "{mark}");
+        }
     }
 }
