@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::escape::hex;
 use crate::golden_store::INDEX_DIGEST;
+use crate::make::{self, Step, Types, Way};
+use crate::runtime::Format;
 use crate::workspace::Workspace;
 
 /// Where snapshots of what people read are kept.
@@ -17,6 +19,17 @@ pub fn pinned() -> insta::Settings {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings
+}
+
+/// A carried model as published, or what a conversion makes of it, which lies in the folder as long as that is held.
+pub fn carried(name: &str, form: Option<(Format, &'static str)>) -> (PathBuf, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Workspace::from_env().root().join("testdata/models").join(name);
+    let path = form.map_or(model.clone(), |(format, quantization)| {
+        let way = Way(vec![Step { format, types: Types::Of(quantization) }]);
+        folder.path().join(make::convert(&model, &way, folder.path()).unwrap().artifact)
+    });
+    (path, folder)
 }
 
 /// The temporary workspace. Dropping it removes it.

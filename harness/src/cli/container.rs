@@ -166,24 +166,7 @@ pub(super) fn order(tensor: &Tensor) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::make::{self, Step, Types, Way};
-    use crate::workspace::Workspace;
-
-    /// The carried model, and a file that is made of it.
-    fn opened(name: &str, step: Option<Step>) -> (PathBuf, Checkpoint, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let model = Workspace::from_env().root().join("testdata/models").join(name);
-        let path = match step {
-            None => model,
-            Some(step) => folder.path().join(make::convert(&model, &Way(vec![step]), folder.path()).unwrap().artifact),
-        };
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        (path, checkpoint, folder)
-    }
-
-    fn step(format: Format, quantization: &'static str) -> Option<Step> {
-        Some(Step { format, types: Types::Of(quantization) })
-    }
+    use crate::fixture::carried;
 
     /// What is said of a container, and where a matrix of queries lies in it: the bytes there are the tensor's.
     #[test]
@@ -191,10 +174,11 @@ mod tests {
         let query = "model.layers.0.self_attn.q_proj.weight";
         for (given, format, version, alignment, stored_name, order) in [
             (None, "safetensors", None, 1, query, "row-major"),
-            (step(Format::Gguf, "q8_0"), "gguf", Some("3"), 32, "blk.0.attn_q.weight", "interleaved-heads(4)"),
-            (step(Format::Apr, "f32"), "apr", Some("2.0"), 64, query, "row-major"),
+            (Some((Format::Gguf, "q8_0")), "gguf", Some("3"), 32, "blk.0.attn_q.weight", "interleaved-heads(4)"),
+            (Some((Format::Apr, "f32")), "apr", Some("2.0"), 64, query, "row-major"),
         ] {
-            let (path, checkpoint, _folder) = opened("llama-tiny", given);
+            let (path, _folder) = carried("llama-tiny", given);
+            let checkpoint = Checkpoint::open(&path).unwrap();
             let container = read(&path, &checkpoint).map_err(|refusal| refusal.message).unwrap();
             assert_eq!((container.format, container.version.as_deref(), container.alignment), (format, version, alignment));
             assert_eq!(container.crc32.is_some(), format == "apr");
@@ -213,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_matrix_that_lies_transposed_is_told_as_it_lies() {
-        let (path, checkpoint, _folder) = opened("gpt2-tiny", step(Format::Gguf, "f32"));
+        let (path, _folder) = carried("gpt2-tiny", Some((Format::Gguf, "f32")));
+        let checkpoint = Checkpoint::open(&path).unwrap();
         let place = &places(&path, &checkpoint).map_err(|refusal| refusal.message).unwrap()["transformer.h.0.mlp.c_fc.weight"];
         assert_eq!((place.order.as_str(), place.stored_shape.as_slice()), ("transposed", [1024, 256].as_slice()));
     }

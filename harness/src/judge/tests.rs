@@ -104,7 +104,8 @@ fn a_file_with_one_wrong_matrix_is_red_by_name_and_place() {
     let (out, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let files = [broken(folder.path())];
     let model = Workspace::from_env().root().join(MODEL);
-    let folders = [out.path(), folder.path(), Workspace::from_env().root().to_path_buf().leak()];
+    let root = Workspace::from_env().root().to_path_buf();
+    let folders = [out.path(), folder.path(), root.as_path()];
     let judged = judge(&workspace(&out), &request(&model, &files, "::arithmetic")).unwrap();
     assert!(judged.tally().falsified > 5, "{:?}", judged.tally());
     crate::fixture::pinned().bind(|| insta::assert_snapshot!("judge_broken", told(&judged, &folders)));
@@ -130,6 +131,7 @@ fn without_a_golden_the_checks_that_need_none_are_judged_and_the_others_are_name
     let judged = judge(&workspace(&out), &request(folder.path(), &[], "::F-")).unwrap();
     let left_out: Vec<&str> = judged.not_tested.iter().filter_map(|line| line.split(':').next()).collect();
     assert!(left_out.contains(&"F-G4-logits") && left_out.contains(&"CANARY"), "{left_out:?}");
+    assert!(judged.records.len() > 10, "{:?}", judged.tally());
     assert!(judged.records.iter().all(|record| record.is_green() && !left_out.contains(&record.axes.as_ref().unwrap().check.as_str())));
     assert!(judged.oracle.as_ref().is_some_and(|command| command.contains("golden/oracle.py")));
     let text = judged.text();

@@ -259,33 +259,19 @@ fn in_memory(checkpoint: &Checkpoint) -> Container {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::make::{self, Step, Types, Way};
-    use crate::workspace::Workspace;
-
-    fn made(name: &str, form: Option<(Format, &'static str)>, folder: &Path) -> (PathBuf, Checkpoint) {
-        let model = Workspace::from_env().root().join("testdata/models").join(name);
-        let path = match form {
-            None => model,
-            Some((format, quantization)) => {
-                let way = Way(vec![Step { format, types: Types::Of(quantization) }]);
-                folder.join(make::convert(&model, &way, folder).unwrap().artifact)
-            }
-        };
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        (path, checkpoint)
-    }
+    use crate::fixture::carried;
 
     /// What is read by position is what was loaded, in every container.
     #[test]
     fn what_a_file_holds_is_what_was_loaded_from_it() {
-        let folder = tempfile::tempdir().unwrap();
         for (form, version, alignment) in [
             (None, "", 1),
             (Some((Format::Gguf, "q8_0")), "3", 32),
             (Some((Format::Apr, "q4")), "2", 64),
             (Some((Format::Safetensors, "bf16")), "", 1),
         ] {
-            let (path, checkpoint) = made("gpt2-tiny", form, folder.path());
+            let (path, _folder) = carried("gpt2-tiny", form);
+            let checkpoint = Checkpoint::open(&path).unwrap();
             let container = read(&path, &checkpoint, false).unwrap();
             let format = form.map_or(Format::Safetensors, |(format, _)| format);
             assert_eq!((container.format.as_str(), container.version.as_str(), container.alignment), (format.name(), version, alignment));
@@ -310,8 +296,8 @@ mod tests {
     /// A model that was changed in memory is laid out as its file would be.
     #[test]
     fn what_is_in_memory_alone_is_laid_out_one_tensor_after_the_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, checkpoint) = made("llama-tiny", None, folder.path());
+        let (path, _folder) = carried("llama-tiny", None);
+        let checkpoint = Checkpoint::open(&path).unwrap();
         let (stored, edited) = (read(&path, &checkpoint, false).unwrap(), read(&path, &checkpoint, true).unwrap());
         let told = |container: &Container| {
             let mut all: Vec<_> =
